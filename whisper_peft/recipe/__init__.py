@@ -1,0 +1,1 @@
+"""What to do: sections, parts, composition, YAML, the catalogue. Knows no torch."""

@@ -1,0 +1,261 @@
+"""The sections of a recipe. A field's type, default, help and documentation stand here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A frozen group of fields that refuses names it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+
+class ModelSection(Section):
+    """Which Whisper, and in which precision."""
+
+    name: str = "openai/whisper-tiny.en"
+    """A Hugging Face or CTranslate2 folder, an OpenAI .pt file, a Hub name, or the name of installed weights."""
+    language: str | None = None
+    """Language spoken, such as en or French. Needed by multilingual checkpoints unless every row has its own."""
+    task: Literal["transcribe", "translate"] = "transcribe"
+    """Write down the words (transcribe) or their English translation (translate)."""
+    quantize: Literal["none", "int8", "nf4"] = "none"
+    """Load the frozen weights in 8 bits (int8) or 4 bits (nf4) with bitsandbytes."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic of the forward pass. auto: bf16 on GPUs that have it, fp16 on older GPUs, fp32 on CPU and MPS."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to run. auto: CUDA, else MPS, else the CPU."""
+
+
+class DataSection(Section):
+    """Speech and its text."""
+
+    source: Any = "openslr/librispeech_asr"
+    """A Hub name, a path (OpenSLR folder or tar, folder with metadata.jsonl, manifest, parquet), or any iterable."""
+    config: str | None = None
+    """Configuration of a Hub data set, such as clean. None: found from the split's name, else the default one."""
+    train: str = "train.clean.100"
+    """Split to train on. Dots equal dashes; validation equals dev."""
+    eval: str = "validation.clean"
+    """Split to score before and after. Nothing is chosen on it."""
+    dev: str | None = None
+    """Split for choosing the best step while training (eval.steps). None: the eval split, and the report says so."""
+    audio_column: str = "audio"
+    """Column that holds the recording (a path, bytes, or an array with its rate)."""
+    text_column: str = "text"
+    """Column that holds the transcript."""
+    language_column: str | None = None
+    """Column that holds the language of each row. None: `language` where there is one."""
+    speaker_column: str | None = None
+    """Column that holds the speaker of each row. None: `speaker_id` where there is one."""
+    min_duration_s: float = Field(0.1, ge=0)
+    """Shorter recordings are skipped and counted. Seconds."""
+    max_duration_s: float = Field(30.0, gt=0, le=30)
+    """Longer recordings are skipped and counted: Whisper hears 30 s at a time. Seconds."""
+    text_case: Literal["as-is", "lower", "sentence"] = "as-is"
+    """Case of the training text: as it is, all lower, or lower with a capital first letter."""
+    shuffle_window: int = Field(1024, ge=1)
+    """Rows held at a time to shuffle and to sort by length; memory is bounded by it, however long the stream."""
+
+
+class Noise(Section):
+    """Background noise, added at a signal-to-noise ratio."""
+
+    p: float = Field(0.0, ge=0, le=1)
+    """Probability for each utterance."""
+    source: Path | None = None
+    """Folder of noise recordings (any rate, any format)."""
+    snr_db: tuple[float, float] = (5.0, 25.0)
+    """Range of the signal-to-noise ratio, in dB."""
+
+
+class Reverb(Section):
+    """Convolution with a room impulse response."""
+
+    p: float = Field(0.0, ge=0, le=1)
+    """Probability for each utterance."""
+    source: Path | None = None
+    """Folder of impulse responses (any rate, any format)."""
+
+
+class Speed(Section):
+    """Resampling, which changes tempo and pitch together (Ko et al., 2015)."""
+
+    p: float = Field(0.0, ge=0, le=1)
+    """Probability for each utterance."""
+    factors: tuple[float, ...] = (0.9, 1.1)
+    """Factors to choose from; above 1 is faster."""
+
+
+class Pitch(Section):
+    """Pitch shift at the same tempo."""
+
+    p: float = Field(0.0, ge=0, le=1)
+    """Probability for each utterance."""
+    semitones: tuple[float, float] = (-2.0, 2.0)
+    """Range of the shift, in semitones."""
+
+
+class Gain(Section):
+    """Louder or softer, clipped at full scale."""
+
+    p: float = Field(0.0, ge=0, le=1)
+    """Probability for each utterance."""
+    gain_db: tuple[float, float] = (-10.0, 6.0)
+    """Range of the gain, in dB."""
+
+
+class Telephone(Section):
+    """A telephone line: the band from 300 to 3400 Hz, 8 kHz, and a codec."""
+
+    p: float = Field(0.0, ge=0, le=1)
+    """Probability for each utterance."""
+    codecs: tuple[Literal["none", "mu-law", "a-law", "gsm", "adpcm"], ...] = ("mu-law", "a-law", "gsm")
+    """Codecs to choose from."""
+
+
+class SpecAugment(Section):
+    """Masks on the log-mel spectrogram, within the real length (Park et al., 2019)."""
+
+    p: float = Field(0.0, ge=0, le=1)
+    """Probability for each utterance."""
+    time_masks: int = Field(2, ge=0)
+    """Number of time masks."""
+    time_mask_share: float = Field(0.05, ge=0, le=1)
+    """Longest time mask, as a share of the utterance's own frames."""
+    frequency_masks: int = Field(2, ge=0)
+    """Number of frequency masks."""
+    frequency_mask_bins: int = Field(15, ge=0)
+    """Widest frequency mask, in mel bins."""
+
+
+class AugmentSection(Section):
+    """What may happen to the speech before the model hears it, in this order. Training rows only."""
+
+    speed: Speed = Speed()
+    pitch: Pitch = Pitch()
+    reverb: Reverb = Reverb()
+    noise: Noise = Noise()
+    telephone: Telephone = Telephone()
+    gain: Gain = Gain()
+    spec_augment: SpecAugment = SpecAugment()
+    custom: tuple[Any, ...] = ()
+    """Your own callables `(waveform, rng) -> waveform`, applied last (Python), or their `module:name` (YAML)."""
+
+
+class AdapterSection(Section):
+    """Which weights learn."""
+
+    method: Literal["lora", "full"] = "lora"
+    """LoRA (Hu et al., 2021), or full fine-tuning of every weight as the baseline."""
+    r: int = Field(32, ge=1)
+    """Rank of the update matrices."""
+    lora_alpha: float = Field(64, gt=0)
+    """Scale of the update: it is multiplied by lora_alpha / r (or / sqrt(r) with use_rslora)."""
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the update matrices."""
+    targets: str | tuple[str, ...] = "all-linear"
+    """attention, all-linear, encoder-only, decoder-only, or names of Whisper's modules such as q_proj, v_proj."""
+    use_rslora: bool = False
+    """Rank-stabilised scale (Kalajdzievski, 2023)."""
+    use_dora: bool = False
+    """Weight-decomposed update (Liu et al., 2024)."""
+    init: Path | None = None
+    """Adapter folder to train on from, instead of a fresh one."""
+    config: Any = None
+    """Any peft.PeftConfig; it replaces the fields above (Python), or its type and fields (YAML)."""
+
+
+class TrainSection(Section):
+    """How to learn."""
+
+    max_steps: int | None = Field(None, ge=1)
+    """Optimiser steps. None: as many as `epochs` takes."""
+    epochs: float = Field(3.0, gt=0)
+    """Passes over the training split, where max_steps is not given."""
+    batch_size: int = Field(8, ge=1)
+    """Utterances in a micro-batch on each process."""
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    """Micro-batches to an optimiser step."""
+    learning_rate: float = Field(3e-4, gt=0)
+    """Peak learning rate."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    warmup_steps: int | None = Field(None, ge=0)
+    """Steps of linear warm-up. None: a tenth of the run, at most 500."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay (AdamW)."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """The gradient's norm is clipped to this."""
+    optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
+    """AdamW, or bitsandbytes' 8-bit AdamW."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, about a third more time."""
+    audio_context: Literal["cut", "full"] = "cut"
+    """cut: the encoder hears as much as the step's longest utterance lasts. full: always 30 s, mostly zeros."""
+    checkpoint_steps: int = Field(200, ge=1)
+    """Steps between checkpoints."""
+    keep_checkpoints: int = Field(2, ge=1)
+    """Newest checkpoints that stay on disk."""
+    early_stopping_patience: int | None = Field(None, ge=1)
+    """Stop after this many evaluations (eval.steps) without a lower WER."""
+    workers: int | None = Field(None, ge=0)
+    """Worker processes that decode and augment. None: chosen from the cores; 0: in this process."""
+    seed: int = 42
+    """Seed of data order, augmentation, adapter initialisation and dropout."""
+    tensorboard: bool = True
+    """Write event files to `tensorboard/` in the run folder."""
+
+
+class EvalSection(Section):
+    """How to score: always by generated transcripts."""
+
+    steps: int | None = Field(None, ge=1)
+    """Also score every this many training steps, and keep the best adapter by WER. None: before and after only."""
+    before: bool = True
+    """Score the untuned model first."""
+    batch_size: int = Field(16, ge=1)
+    """Utterances decoded together."""
+    max_utterances: int | None = Field(None, ge=1)
+    """Score at most this many, drawn evenly over the split. None: all."""
+    normalizer: Literal["auto", "english", "basic", "marks", "none"] = "auto"
+    """Text normaliser of the WER. auto: english for English, marks (letters keep their marks) for the rest."""
+    audio_context: Literal["full", "cut"] = "full"
+    """full: Whisper's 30 s window. cut: only as long as the speech, for models tuned so."""
+    num_beams: int = Field(1, ge=1)
+    """Beams of the search; 1 is greedy."""
+    bootstrap_samples: int = Field(1000, ge=100)
+    """Resamples of utterances behind the 95 % interval."""
+
+
+class MergeSection(Section):
+    """Folding the adapter into the weights after training."""
+
+    enabled: bool = True
+    """Write `merged/` beside the adapter and check it."""
+    max_logit_difference: float = Field(0.05, gt=0)
+    """Largest difference of any logit from the adapter model's that is accepted."""
+    clips: int = Field(8, ge=1)
+    """Evaluation clips to compare on."""
+
+
+class Recipe(Section):
+    """A whole fine-tuning run as one frozen value."""
+
+    name: str = "custom"
+    """Name of the run's kind, shown in reports."""
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    augment: AugmentSection = AugmentSection()
+    adapter: AdapterSection = AdapterSection()
+    train: TrainSection = TrainSection()
+    eval: EvalSection = EvalSection()
+    merge: MergeSection = MergeSection()
+    output_dir: Path | None = None
+    """Run folder. None: runs/NAME."""
