@@ -1,0 +1,49 @@
+# make demo       real speech, real weights, WER before and after, a merged model: runs/demo
+# make test       the whole suite without the slow proofs
+# make test-all   with the slow proofs (killed runs, several processes, every precision)
+# make lint       style, types and the direction of imports
+#
+# Everything is installed into .venv from constraints.txt; a stamp keeps it from being done twice.
+
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test test-all lint clean
+.DELETE_ON_ERROR:
+
+demo: .venv/installed-demo
+	rm -rf runs/demo
+	$(BIN)/whisper-peft finetune demo --output-dir runs/demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -m "not slow and not network"
+
+test-all: .venv/installed-dev
+	$(BIN)/python -m pytest -m "not network"
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+
+# torch goes first and alone: it is the one download worth seeing, and the others must not choose its version.
+.venv/installed-torch: .venv/bin/python constraints.txt
+	$(PIP) torch
+	@touch $@
+
+.venv/installed-demo: .venv/installed-torch pyproject.toml
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+.venv/installed-dev: .venv/installed-torch pyproject.toml
+	$(PIP) -e '.[demo,dev]'
+	@touch $@ .venv/installed-demo
