@@ -1,0 +1,1 @@
+"""Transcripts from a model, and how far they are from what was said."""

@@ -1,0 +1,1 @@
+"""The character error rate, in the layout that `evaluate.load` reads."""

@@ -1,0 +1,1 @@
+"""The word error rate, in the layout that `evaluate.load` reads."""

@@ -1,0 +1,130 @@
+"""Text normalisers: what counts as the same word when transcripts are scored.
+
+The English and the basic one are Whisper's own (Radford et al., 2022, appendix C) as kept by transformers.
+
+NOTICE: `whisper_peft/english_spelling.json` is `whisper/normalizers/english.json` of openai-whisper 20250625,
+Copyright (c) 2022 OpenAI, MIT licence. Tokenizers carry the same map as `normalizer.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import regex
+from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
+
+from whisper_peft.errors import EvaluationError, did_you_mean
+
+ENGLISH = frozenset({"en", "english", "<|en|>"})
+
+UNWRITTEN = regex.compile(r"[\p{Cf}\p{Variation_Selector}\u0640]")
+"""Invisible characters (joiners, directions, soft hyphen, selectors) and the Arabic tatweel: no sound."""
+
+SYMBOL = regex.compile(r"[\p{P}\p{S}]")
+
+STRAY_MARK = regex.compile(r"(?<![\p{L}\p{N}\p{M}])\p{M}+")
+"""Marks that sit on no letter, such as the rest of an accent whose symbol was removed."""
+
+LOWERED_TURKISH_I = "i\u0307"
+"""What `str.lower` makes of the dotted capital I: an i with a second dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalizer:
+    """A named text normaliser; calling it returns words separated by single spaces.
+
+    Example:
+        >>> get_normalizer("english", "en")("Mr. Grey, um, can't pay twenty pounds!")
+        'mister gray can not pay £20'
+    """
+
+    name: str
+    """english, basic, marks or none: reported beside every rate."""
+    clean: Callable[[str], str]
+    """The function behind it."""
+
+    def __call__(self, text: str) -> str:
+        """Return `text` as it is compared."""
+        return " ".join(self.clean(text).split())
+
+
+def get_normalizer(name: str = "auto", language: str | None = None) -> Normalizer:
+    """Return the normaliser called `name`, where `auto` is english or marks by language.
+
+    Args:
+        name: `english` (Whisper's: spelling, numbers, contractions), `basic` (Whisper's for other languages,
+            which strips even the marks that are letters in Devanagari, Thai or Arabic), `marks` (as basic,
+            but letters keep their marks), `none` (white space only) or `auto`.
+        language: Language of the transcripts (English for translations); None: an English-only checkpoint.
+
+    Raises:
+        EvaluationError: If there is no normaliser of that name.
+
+    Example:
+        >>> get_normalizer("auto", "hi").name, get_normalizer("auto", None).name
+        ('marks', 'english')
+        >>> get_normalizer("marks")("हिन्दी — Où est L'été ?")
+        'हिन्दी où est l été'
+    """
+    if name == "auto":
+        name = "english" if language is None or language.lower() in ENGLISH else "marks"
+    if name not in BUILDERS:
+        raise EvaluationError(
+            f"eval.normalizer is {name!r}", "no such normaliser", did_you_mean(name, ["auto", *BUILDERS])
+        )
+    return Normalizer(name, BUILDERS[name]())
+
+
+@cache
+def english_spelling() -> dict[str, str]:
+    """Return the map from British to American spellings that tokenizers save as `normalizer.json`.
+
+    Example:
+        >>> english_spelling()["colour"]
+        'color'
+    """
+    packaged = resources.files("whisper_peft") / "english_spelling.json"
+    spelling: dict[str, str] = json.loads(packaged.read_text(encoding="utf-8"))
+    return spelling
+
+
+def keep_marks(text: str) -> str:
+    """Replace punctuation and symbols by spaces, in Unicode's form NFKC, and keep marks on their letters."""
+    visible = UNWRITTEN.sub("", unicodedata.normalize("NFKC", text))
+    words = STRAY_MARK.sub("", SYMBOL.sub(" ", visible))
+    return unicodedata.normalize("NFKC", words.replace(LOWERED_TURKISH_I, "i"))
+
+
+@cache
+def _english() -> Callable[[str], str]:
+    normalize: Callable[[str], str] = EnglishTextNormalizer(english_spelling())
+    return normalize
+
+
+def _basic() -> Callable[[str], str]:
+    normalize: Callable[[str], str] = BasicTextNormalizer()
+    return normalize
+
+
+def _marks() -> Callable[[str], str]:
+    normalize = BasicTextNormalizer()
+    normalize.clean = keep_marks
+    result: Callable[[str], str] = normalize
+    return result
+
+
+def _none() -> Callable[[str], str]:
+    return str
+
+
+BUILDERS: dict[str, Callable[[], Callable[[str], str]]] = {
+    "english": _english,
+    "basic": _basic,
+    "marks": _marks,
+    "none": _none,
+}
