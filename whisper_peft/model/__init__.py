@@ -1,0 +1,1 @@
+"""Whisper with its companions: checkpoints of every format, precision, audio context and adapters."""
