@@ -22,8 +22,8 @@ from whisper_peft.errors import EvaluationError, did_you_mean
 
 ENGLISH = frozenset({"en", "english", "<|en|>"})
 
-UNWRITTEN = regex.compile(r"[\p{Cf}\p{Variation_Selector}\u0640]")
-"""Invisible characters (joiners, directions, soft hyphen, selectors) and the Arabic tatweel: no sound."""
+UNWRITTEN = regex.compile(r"[\p{Cf}\p{Me}\p{Variation_Selector}\u0640]")
+"""What has no sound: invisible characters (joiners, directions), enclosing marks, the Arabic tatweel."""
 
 SYMBOL = regex.compile(r"[\p{P}\p{S}]")
 
