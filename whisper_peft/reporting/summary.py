@@ -1,0 +1,110 @@
+"""The few lines that are printed when a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from whisper_peft.reporting.figures import (
+    count,
+    duration,
+    interval,
+    memory,
+    number,
+    percent,
+    points,
+    reasons,
+    share,
+    signed_percent,
+)
+from whisper_peft.reporting.run_report import EvaluationRecord, RunReport
+from whisper_peft.reporting.verdict import caution, merge_sentence, relative_change, training_skips
+from whisper_peft.types import EvalResult, TrainResult
+
+LABEL_WIDTH = 13
+"""Columns for the names at the left: the longest is `peak memory`."""
+
+
+def summary(report: Mapping[str, Any]) -> str:
+    """Return the few lines that say what a run did, from its `report.json`.
+
+    Raises:
+        StorageError: If the report lacks fields or has others.
+
+    Example:
+        >>> run = {"name": "demo", "folder": "runs/demo", "command": "make demo", "started_at": "2025-01-01"}
+        >>> meta = {"versions": {}, "python": "3.11", "platform": "", "cpu": "", "cores": 2, "seed": 1}
+        >>> print(summary({"run": run, "meta": {**meta, "memory_bytes": 0}}))
+        WER          not measured
+        training     did not end
+        folder       runs/demo
+    """
+    lines = _lines(RunReport.from_dict(report))
+    return "\n".join(f"{label:<{LABEL_WIDTH}}{text}" for label, text in lines)
+
+
+def _lines(report: RunReport) -> Iterator[tuple[str, str]]:
+    yield from _rates(report.evaluation)
+    if report.train is None:
+        yield "training", "did not end"
+    else:
+        yield from _training(report.train)
+    if report.merge is not None:
+        yield "merge", merge_sentence(report.merge)
+        yield "merged model", report.merge.folder
+    if skips := training_skips(report):
+        yield "skipped", f"training rows: {reasons(skips)}"
+    if warning := caution(report):
+        yield "caution", warning
+    yield "folder", report.run.folder
+
+
+def _rates(evaluation: EvaluationRecord | None) -> Iterator[tuple[str, str]]:
+    before = evaluation.before if evaluation else None
+    after = evaluation.after if evaluation else None
+    scored = after or before
+    if evaluation is None or scored is None:
+        yield "WER", "not measured"
+        return
+    yield "WER", _rate(before, after, "wer")
+    yield "", _intervals(evaluation)
+    yield "CER", _rate(before, after, "cer")
+    yield "WER raw", _rate(before, after, "wer_raw")
+    conditions = f"{scored.normalizer} normaliser, {scored.audio_context} audio context"
+    yield "scored on", f"{count(scored.utterances)} utterances of {evaluation.scored_split}: {conditions}"
+
+
+def _rate(before: EvalResult | None, after: EvalResult | None, name: str) -> str:
+    rates = [None if result is None else float(getattr(result, name)) for result in (before, after)]
+    printed = " -> ".join("not measured" if rate is None else percent(rate) for rate in rates)
+    if rates[0] is None or rates[1] is None:
+        return printed
+    relative = relative_change(rates[0], rates[1])
+    if relative is None:
+        return printed
+    return f"{printed} ({signed_percent(relative)} relative{', worse' if relative > 0 else ''})"
+
+
+def _intervals(evaluation: EvaluationRecord) -> str:
+    scored = [result for result in (evaluation.before, evaluation.after) if result is not None]
+    text = "95 % intervals " + " -> ".join(interval(result.wer_interval) for result in scored)
+    if evaluation.difference_interval is None:
+        return text
+    low, high = evaluation.difference_interval
+    chance = ", which may be chance" if low <= 0 <= high else ""
+    return f"{text}; of the difference {points(low)} to {points(high)}{chance}"
+
+
+def _training(train: TrainResult) -> Iterator[tuple[str, str]]:
+    trainable, total = train.trainable_parameters, train.total_parameters
+    yield "trainable", f"{count(trainable)} of {count(total)} parameters ({percent(trainable / total)})"
+    steps = f"{count(train.steps)} steps, {number(train.epochs)} epochs in {duration(train.train_seconds)}"
+    loss = f"loss {number(train.first_loss)} -> {number(train.final_loss)}"
+    yield "training", f"{steps}, stopped by {train.stopped_by}; {loss}"
+    speed = f"{number(train.audio_seconds_per_second)} audio-seconds per second"
+    yield "speed", f"{speed}, data wait {share(train.data_wait_share)}{_processes(train.world_size)}"
+    yield "peak memory", memory(train.peak_memory_bytes)
+
+
+def _processes(world_size: int) -> str:
+    return f", {world_size} processes" if world_size > 1 else ""
