@@ -70,7 +70,6 @@ def _config_of(state: dict[str, Tensor], heads: tuple[int, int] | None, *, tied:
         num_mel_bins=state["model.encoder.conv1.weight"].shape[1],
         encoder_layers=_count_layers(state, "encoder"),
         decoder_layers=_count_layers(state, "decoder"),
-        num_hidden_layers=_count_layers(state, "encoder"),
         encoder_attention_heads=encoder_heads,
         decoder_attention_heads=decoder_heads,
         encoder_ffn_dim=state["model.encoder.layers.0.fc1.weight"].shape[0],
@@ -81,6 +80,7 @@ def _config_of(state: dict[str, Tensor], heads: tuple[int, int] | None, *, tied:
         eos_token_id=vocabulary.end_of_text,
         pad_token_id=vocabulary.end_of_text,
         decoder_start_token_id=vocabulary.start_of_transcript,
+        begin_suppress_tokens=[220, vocabulary.end_of_text],
         tie_word_embeddings=tied,
     )
 

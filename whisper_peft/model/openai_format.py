@@ -1,0 +1,84 @@
+"""Reads OpenAI's own `.pt` checkpoints: a dictionary of `dims` and `model_state_dict`."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whisper_peft.errors import ModelError
+from whisper_peft.model.foreign import ForeignWeights, complete_weights
+
+LAYERS = {
+    "token_embedding": "embed_tokens",
+    "ln_post": "layer_norm",
+    "ln": "layer_norm",
+    "attn.query": "self_attn.q_proj",
+    "attn.key": "self_attn.k_proj",
+    "attn.value": "self_attn.v_proj",
+    "attn.out": "self_attn.out_proj",
+    "attn_ln": "self_attn_layer_norm",
+    "cross_attn.query": "encoder_attn.q_proj",
+    "cross_attn.key": "encoder_attn.k_proj",
+    "cross_attn.value": "encoder_attn.v_proj",
+    "cross_attn.out": "encoder_attn.out_proj",
+    "cross_attn_ln": "encoder_attn_layer_norm",
+    "mlp.0": "fc1",
+    "mlp.2": "fc2",
+    "mlp_ln": "final_layer_norm",
+}
+"""OpenAI's names of layers (openai/whisper, `model.py`) and Hugging Face's."""
+
+
+def read_openai(path: Path) -> ForeignWeights:
+    """Read an OpenAI `.pt` file, tensor by tensor as it lies there; nothing in it is executed.
+
+    Raises:
+        ModelError: If the file is damaged, holds more than tensors, or is not a Whisper.
+    """
+    checkpoint = _load_tensors(path)
+    if not {"dims", "model_state_dict"} <= checkpoint.keys():
+        raise ModelError(
+            f"{path} is not an OpenAI Whisper checkpoint",
+            "it lacks dims or model_state_dict",
+            "give a .pt file in OpenAI's layout, or a folder in Hugging Face format",
+        )
+    dims: dict[str, int] = checkpoint["dims"]
+    state = {rename_openai(name): tensor for name, tensor in checkpoint["model_state_dict"].items()}
+    return complete_weights(state, (dims["n_audio_head"], dims["n_text_head"]), path)
+
+
+def rename_openai(name: str) -> str:
+    """Return Hugging Face's name of one of OpenAI's tensors.
+
+    Example:
+        >>> rename_openai("decoder.blocks.3.cross_attn.query.weight")
+        'model.decoder.layers.3.encoder_attn.q_proj.weight'
+    """
+    if name.endswith(".positional_embedding"):
+        return f"model.{name.removesuffix('.positional_embedding')}.embed_positions.weight"
+    match = re.fullmatch(r"(encoder|decoder)\.(blocks\.\d+\.)?(.+)\.(weight|bias)", name)
+    if match is None:
+        return name
+    part, block, layer, kind = match.groups(default="")
+    return f"model.{part}.{block.replace('blocks', 'layers')}{LAYERS.get(layer, layer)}.{kind}"
+
+
+def _load_tensors(path: Path) -> dict[str, Any]:
+    try:
+        checkpoint: dict[str, Any] | Tensor = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path} is not safe to load or not a checkpoint",
+            str(error).splitlines()[0],
+            "only files of plain tensors are read; download it again from its source",
+        ) from None
+    except (RuntimeError, EOFError, OSError, KeyError) as error:
+        raise ModelError(
+            f"{path} cannot be read", str(error).splitlines()[0], "is it complete? Download it again"
+        ) from None
+    return checkpoint if isinstance(checkpoint, dict) else {}
