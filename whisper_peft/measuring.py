@@ -7,6 +7,8 @@ import sys
 import time
 from types import TracebackType
 
+import psutil
+
 
 class Stopwatch:
     """Accumulate wall-clock seconds over `with` blocks.
@@ -33,21 +35,25 @@ class Stopwatch:
         self.seconds += time.perf_counter() - self._started
 
 
+def memory_bytes() -> int:
+    """Return the memory in use now, in bytes: allocated on CUDA when that is in use, else resident."""
+    if _cuda_in_use():
+        return int(sys.modules["torch"].cuda.memory_allocated())
+    return int(psutil.Process().memory_info().rss)
+
+
 def peak_memory_bytes() -> int:
     """Return the peak memory of this process in bytes.
 
     That is the accelerator's peak allocation when CUDA is in use, else the peak resident set size
     (`getrusage`, which counts KiB on Linux and bytes on macOS).
     """
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
+    if _cuda_in_use():
+        return int(sys.modules["torch"].cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def reset_peak_memory() -> None:
-    """Start a new peak where the platform allows it (CUDA, and Linux through `clear_refs`)."""
+def _cuda_in_use() -> bool:
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
+    return torch is not None and bool(torch.cuda.is_available() and torch.cuda.is_initialized())

@@ -1,0 +1,100 @@
+"""Checkpoints: whole or not at all, verified, rotated, exact."""
+
+import math
+import os
+
+import pytest
+import torch
+from torch import nn
+
+from whisper_peft.errors import ResumeError, StorageError
+from whisper_peft.training import checkpoints
+from whisper_peft.training.checkpoints import (
+    RunState,
+    list_checkpoints,
+    read_checkpoint,
+    restore_weights,
+    save_checkpoint,
+)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    model[0].requires_grad_(False)
+    return model
+
+
+def save(folder, model, step=1, keep=2, **state):
+    optimizer = torch.optim.AdamW(model[1].parameters())
+    model(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    return save_checkpoint(
+        folder,
+        state=RunState(step=step, **state),
+        model=model,
+        optimizer_state={"optimizer": optimizer.state_dict()},
+        keep=keep,
+    )
+
+
+def test_what_is_read_is_what_was_written(tmp_path, model):
+    path = save(tmp_path, model, step=7, epoch=1, step_in_epoch=3, skipped={"empty": 2}, first_loss=math.pi)
+    state, weights, optimizer_state = read_checkpoint(path)
+    assert state == RunState(
+        step=7, epoch=1, step_in_epoch=3, skipped={"empty": 2}, first_loss=math.pi, last_loss=state.last_loss
+    )
+    assert weights.keys() == {"1.weight", "1.bias"}
+    assert torch.equal(weights["1.weight"], model[1].weight)
+    assert optimizer_state["optimizer"]["state"][0]["exp_avg"].shape == (2, 4)
+
+
+def test_restored_weights_are_equal_to_the_bit(tmp_path, model):
+    path = save(tmp_path, model)
+    expected = model[1].weight.detach().clone()
+    with torch.no_grad():
+        model[1].weight.add_(1)
+    restore_weights(model, read_checkpoint(path)[1])
+    assert torch.equal(model[1].weight, expected)
+
+
+def test_only_the_newest_stay(tmp_path, model):
+    for step in (1, 2, 10):
+        save(tmp_path, model, step=step)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000002", "step-000010"]
+
+
+@pytest.mark.parametrize("name", [checkpoints.TRAINABLE, checkpoints.OPTIMIZER, checkpoints.STATE])
+def test_one_flipped_bit_is_refused(tmp_path, model, name):
+    path = save(tmp_path, model)
+    content = bytearray((path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / name).write_bytes(content)
+    with pytest.raises(ResumeError, match=rf"damaged.*{name}"):
+        read_checkpoint(path)
+
+
+def test_a_crash_while_writing_leaves_the_last_good_one(tmp_path, model, monkeypatch):
+    save(tmp_path, model, step=1)
+    monkeypatch.setattr(checkpoints, "_sha256", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        save(tmp_path, model, step=2)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000001"]
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path, model, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(StorageError, match="cannot be written - No space left on device - free some space"):
+        save(tmp_path, model)
+    assert os.listdir(tmp_path) == []
+
+
+def test_weights_of_another_adapter_are_refused(tmp_path, model):
+    weights = read_checkpoint(save(tmp_path, model))[1]
+    other = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    with pytest.raises(ResumeError, match="does not fit"):
+        restore_weights(other, weights)

@@ -1,0 +1,81 @@
+"""Batches ahead of the step: the plan stays here, decoding and augmentation go to worker processes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from torch.utils.data import DataLoader, Dataset
+
+from whisper_peft.data.batching import MicroBatch, StepPlan
+from whisper_peft.data.collation import Batch, Collator
+
+
+class _Prepared(Dataset[Batch]):
+    """A map from micro-batches, not from indices: the sampler hands out the work itself."""
+
+    def __init__(self, collator: Collator) -> None:
+        self.collator = collator
+
+    def __getitem__(self, micro_batch: MicroBatch) -> Batch:
+        return self.collator(micro_batch)
+
+
+@dataclass(frozen=True)
+class StepLoader:
+    """Load one process's batches of planned steps, in order, whatever the number of workers.
+
+    Args:
+        collator: Turns a micro-batch into a batch.
+        rank: Number of this process.
+        world_size: Number of processes.
+        micro_batches: Micro-batches to an optimiser step.
+        workers: Worker processes; 0 loads in this one.
+    """
+
+    collator: Collator
+    rank: int
+    world_size: int
+    micro_batches: int
+    workers: int
+
+    def load(self, steps: Iterable[StepPlan]) -> Iterator[tuple[Batch, ...]]:
+        """Yield the batches of each step."""
+        loader = DataLoader(
+            _Prepared(self.collator),
+            batch_size=None,
+            sampler=self._micro_batches(steps),  # type: ignore[arg-type]
+            num_workers=self.workers,
+            worker_init_fn=_leave_interrupts_to_the_parent,
+            prefetch_factor=4 if self.workers else None,
+        )
+        batches = iter(loader)
+        while step := tuple(itertools.islice(batches, self.micro_batches)):
+            yield step
+
+    def _micro_batches(self, steps: Iterable[StepPlan]) -> Iterator[MicroBatch]:
+        for step in steps:
+            yield from step.deal(rank=self.rank, world_size=self.world_size, micro_batches=self.micro_batches)
+
+
+def _leave_interrupts_to_the_parent(worker: int) -> None:
+    """Ignore Ctrl-C in a worker, so that the training process can finish its step and save."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def choose_workers(wanted: int | None, *, processes: int = 1) -> int:
+    """Return the number of worker processes: the wanted one, or a share of the cores left by training.
+
+    More cores give at most four to each process: one decodes at hundreds of times real time.
+
+    Example:
+        >>> choose_workers(3)
+        3
+    """
+    if wanted is not None:
+        return wanted
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores // (2 * processes)))

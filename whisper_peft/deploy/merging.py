@@ -1,0 +1,158 @@
+"""Fold an adapter into its base, and prove on real clips that the result is the same model.
+
+The base is loaded again in float: folding into int8 or nf4 weights would round the update away. What is compared
+is the folder as it was written, read back from disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+
+from whisper_peft.data.labels import Labeller
+from whisper_peft.errors import MergeError, StorageError
+from whisper_peft.evaluation.generation import generate_transcripts
+from whisper_peft.model.companions import save_companions
+from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
+from whisper_peft.model.log_mel import LogMel
+from whisper_peft.recipe.sections import ModelSection
+from whisper_peft.types import MergeResult, Utterance
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What a model says about the comparison clips: logits at every target position, and transcripts.
+
+    Each tensor has shape `(tokens, vocabulary)`, fp32, on the CPU.
+    """
+
+    logits: tuple[Tensor, ...]
+    transcripts: tuple[str, ...]
+
+
+def merge_adapter(
+    run: Path,
+    section: ModelSection,
+    *,
+    clips: Sequence[Utterance],
+    output_dir: Path,
+    max_logit_difference: float,
+) -> MergeResult:
+    """Write the merged model to `output_dir` and compare it with the adapter model.
+
+    Args:
+        run: Run or adapter folder.
+        section: The model that was trained; its quantisation is compared too, where there is one.
+        clips: Decoded utterances with text to compare on.
+        output_dir: Folder to write: safetensors and every tokenizer and generation file.
+        max_logit_difference: Largest accepted difference of any logit.
+
+    Raises:
+        MergeError: If there is no adapter, no clip, or the difference is past the tolerance (nothing is kept).
+        StorageError: If the folder is in use or cannot be written.
+    """
+    if not clips:
+        raise MergeError(
+            "there is no clip to compare the merged model on", "", "give data.eval a split with rows"
+        )
+    _refuse_used(output_dir)
+    float_section = section.model_copy(update={"quantize": "none", "precision": "fp32"})
+    tuned = load_run_or_model(str(run), float_section)
+    if not isinstance(tuned.model, PeftModel):
+        raise MergeError(
+            f"{run} has no adapter", "a fully fine-tuned model is whole already", "use it as it is"
+        )
+    expected = witness(tuned, clips, section)
+    partial = output_dir.with_name(f".partial-{output_dir.name}")
+    try:
+        _write_merged(tuned, partial)
+        merged = load_whisper(float_section.model_copy(update={"name": str(partial)}))
+        result = compare(expected, witness(merged, clips, section), clips, output_dir, max_logit_difference)
+        partial.replace(output_dir)
+    except OSError as error:
+        raise StorageError(
+            f"the merged model cannot be written to {output_dir}",
+            error.strerror or str(error),
+            "free some space",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return result
+
+
+def _refuse_used(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+    if folder.exists():
+        raise StorageError(
+            f"the folder {folder} is in use",
+            "a merge never overwrites",
+            "give another --output-dir or delete it",
+        )
+
+
+def _write_merged(tuned: Whisper, folder: Path) -> None:
+    """Fold the adapter and save the model in the Hugging Face format; `tuned` is used up."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    merged = tuned.model.merge_and_unload()
+    merged.save_pretrained(folder)
+    save_companions(tuned.companions, folder)
+
+
+def witness(whisper: Whisper, clips: Sequence[Utterance], section: ModelSection) -> Witness:
+    """Return a model's logits and transcripts of the clips, at 30 s context."""
+    labeller = Labeller(
+        whisper.tokenizer, multilingual=whisper.is_multilingual, language=section.language, task=section.task
+    )
+    logits = tuple(_logits(whisper, clip, labeller) for clip in clips)
+    languages = [clip.language or section.language for clip in clips]
+    transcripts = generate_transcripts(
+        whisper, [clip.waveform for clip in clips], language=languages, task=section.task
+    )
+    return Witness(logits, tuple(transcripts))
+
+
+@torch.no_grad()
+def _logits(whisper: Whisper, clip: Utterance, labeller: Labeller) -> Tensor:
+    core = whisper.core.eval()
+    log_mel = LogMel(whisper.num_mel_bins).to(whisper.device)
+    features = log_mel(torch.from_numpy(clip.waveform)[None].to(whisper.device), frames=3000)
+    read = torch.tensor([labeller(clip).decoder_input_ids], device=whisper.device)
+    with whisper.precision.autocast(whisper.device):
+        features = features.to(whisper.precision.weights_dtype)
+        output = core(input_features=features, decoder_input_ids=read)
+    return output.logits[0].float().cpu()
+
+
+def compare(
+    expected: Witness, found: Witness, clips: Sequence[Utterance], folder: Path, tolerance: float
+) -> MergeResult:
+    """Return how far two models are apart on the clips.
+
+    Raises:
+        MergeError: If a logit differs by more than the tolerance.
+    """
+    difference = max(float((a - b).abs().max()) for a, b in zip(expected.logits, found.logits, strict=True))
+    pairs = zip(clips, expected.transcripts, found.transcripts, strict=True)
+    differing = tuple(clip.id for clip, a, b in pairs if a != b)
+    if not difference <= tolerance:
+        raise MergeError(
+            f"the merged model's logits differ by up to {difference:.4g} from the adapter model's",
+            f"the tolerance is {tolerance:g} (merge.max_logit_difference); the merged folder was not kept",
+            "the adapter itself is unharmed; raise the tolerance only if the transcripts satisfy you",
+        )
+    return MergeResult(
+        folder=str(folder),
+        max_logit_difference=difference,
+        transcripts_equal=not differing,
+        clips=len(clips),
+        differing=differing,
+        tolerance=tolerance,
+    )

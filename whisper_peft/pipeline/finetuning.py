@@ -1,0 +1,355 @@
+"""finetune(): from a recipe to a run folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+
+from whisper_peft.deploy.merging import merge_adapter
+from whisper_peft.evaluation.evaluator import evaluate_utterances
+from whisper_peft.evaluation.scoring import Counts, paired_interval
+from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing, save_adapter
+from whisper_peft.model.companions import save_companions
+from whisper_peft.model.loading import Whisper, load_whisper
+from whisper_peft.pipeline.run_folder import (
+    ADAPTER,
+    MERGED,
+    MODEL,
+    RECIPE_FILE,
+    choose_folder,
+    latest_checkpoint,
+    write_predictions,
+)
+from whisper_peft.pipeline.speech import Speech, clips_to_compare, open_speech
+from whisper_peft.recipe.catalog import find_recipe
+from whisper_peft.recipe.overrides import apply_overrides
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.recipe.yaml_files import write_recipe
+from whisper_peft.reporting.json_lines import read_predictions
+from whisper_peft.reporting.model_card import write_model_card
+from whisper_peft.reporting.page import write_page
+from whisper_peft.reporting.progress import EvalProgress, TrainingProgress
+from whisper_peft.reporting.run_report import (
+    REPORT_FILE,
+    AdapterRecord,
+    EvaluationRecord,
+    RunRecord,
+    RunReport,
+    environment_meta,
+    read_report,
+    write_report,
+)
+from whisper_peft.reporting.summary import summary
+from whisper_peft.training.events import Callback, Event
+from whisper_peft.training.logs import JsonLog, TensorBoardLog
+from whisper_peft.training.loop import Training
+from whisper_peft.training.processes import start_processes
+from whisper_peft.types import EvalResult, TrainResult
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended, or was stopped.
+
+    Attributes:
+        folder: The run folder.
+        report: The content of its `report.json`.
+    """
+
+    folder: Path
+    report: Mapping[str, Any] = field(repr=False)
+
+    def summary(self) -> str:
+        """Return the few lines that matter: error rates before and after, cost, merge, folder."""
+        return summary(self.report)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain JSON form."""
+        return {"folder": str(self.folder), "report": dict(self.report)}
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM ended it; `--resume` goes on."""
+        return (self.report.get("train") or {}).get("stopped_by") == "interrupt"
+
+
+def finetune(
+    recipe: str | Path | Recipe,
+    *,
+    model: Mapping[str, Any] | None = None,
+    data: Mapping[str, Any] | None = None,
+    augment: Mapping[str, Any] | None = None,
+    adapter: Mapping[str, Any] | None = None,
+    train: Mapping[str, Any] | None = None,
+    eval: Mapping[str, Any] | None = None,
+    merge: Mapping[str, Any] | None = None,
+    output_dir: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Sequence[Callback] = (),
+) -> Run:
+    """Score, train, score again, merge and report.
+
+    Args:
+        recipe: A recipe, the name of one (`whisper-peft recipes list`), or a YAML file.
+        model: Fields of the section to override, such as `{"quantize": "int8"}`. So for the other sections.
+        data: Overrides.
+        augment: Overrides.
+        adapter: Overrides.
+        train: Overrides.
+        eval: Overrides.
+        merge: Overrides.
+        output_dir: Run folder. None: the recipe's, else the first free `runs/NAME`.
+        resume: Go on from the newest checkpoint of the run in `output_dir`.
+        callbacks: Called with every `Event`; True stops the run, named numbers are added to the log.
+
+    Raises:
+        WhisperPeftError: With what is wrong, why, and what to do; before the expensive part where that can be.
+
+    Example:
+        >>> run = finetune("lora-librispeech", train={"max_steps": 200})  # doctest: +SKIP
+        >>> print(run.summary())  # doctest: +SKIP
+    """
+    sections = {"model": model, "data": data, "augment": augment, "adapter": adapter, "train": train}
+    sections |= {"eval": eval, "merge": merge}
+    overrides: dict[str, Any] = {name: fields for name, fields in sections.items() if fields}
+    if output_dir is not None:
+        overrides["output_dir"] = Path(output_dir)
+    found = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
+    chosen = apply_overrides(found, overrides)
+    accelerator = start_processes(chosen.model.device)
+    folder = _agree_on_folder(chosen, accelerator, resume=resume)
+    try:
+        return Finetuning(chosen, folder, accelerator, resume, tuple(callbacks)).run()
+    finally:
+        if accelerator.num_processes > 1:
+            accelerator.end_training()
+
+
+def _agree_on_folder(recipe: Recipe, accelerator: Accelerator, *, resume: bool) -> Path:
+    """Let the main process choose the run folder; all processes get it, or its error."""
+    choice: list[Any] = [None]
+    if accelerator.is_main_process:
+        try:
+            choice = [choose_folder(recipe, resume=resume)]
+        except WhisperPeftError as error:
+            choice = [error]
+    (chosen,) = broadcast_object_list(choice)
+    if isinstance(chosen, WhisperPeftError):
+        raise chosen
+    return Path(chosen)
+
+
+@dataclass
+class Finetuning:
+    """One run, stage by stage; the report grows with each and is written after each."""
+
+    recipe: Recipe
+    folder: Path
+    accelerator: Accelerator
+    resume: bool
+    callbacks: tuple[Callback, ...]
+
+    def __post_init__(self) -> None:
+        self.is_main = self.accelerator.is_main_process
+        self.started = time.monotonic()
+        self.console = Console(quiet=not self.is_main)
+        record = RunRecord(
+            name=self.recipe.name,
+            folder=str(self.folder),
+            command=" ".join(sys.argv),
+            started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        )
+        self.report = RunReport(run=record, meta=environment_meta(self.recipe.train.seed))
+
+    def run(self) -> Run:
+        """Do the work."""
+        recipe = self.recipe
+        speech = open_speech(recipe)
+        whisper = load_whisper(recipe.model, device=self._device())
+        self.say(whisper.checkpoint.sentence)
+        self.say(whisper.precision.reason)
+        rows = self._check(speech, whisper)
+        before = self._score_before(whisper, speech)
+        summary_of_weights = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed)
+        self.say(summary_of_weights.sentence())
+        self._note(
+            adapter=AdapterRecord(method=recipe.adapter.method, trainable=summary_of_weights.sentence())
+        )
+        trained = self._train(whisper, speech, rows)
+        self._save(whisper)
+        if trained.stopped_by != "interrupt":
+            after = self._score(whisper, speech, "after")
+            self._note_after(before, after)
+            del whisper
+            self._merge(speech)
+        return self._finish()
+
+    def _device(self) -> torch.device | None:
+        return self.accelerator.device if self.accelerator.num_processes > 1 else None
+
+    def _check(self, speech: Speech, whisper: Whisper) -> TrainingRows:
+        rows = speech.check(whisper)
+        for sentence in rows.sentences:
+            self.say(sentence)
+        if self.is_main:
+            write_recipe(
+                self.recipe.model_copy(update={"output_dir": self.folder}), self.folder / RECIPE_FILE
+            )
+        gpu = torch.cuda.get_device_name() if whisper.device.type == "cuda" else None
+        self._note(data=rows.record, meta=environment_meta(self.recipe.train.seed, gpu=gpu))
+        return rows
+
+    def _score_before(self, whisper: Whisper, speech: Speech) -> EvalResult | None:
+        if not self.recipe.eval.before:
+            return None
+        before = self._stored_before() or self._score(whisper, speech, "before")
+        self._note_scores(
+            [("before", before)], EvaluationRecord(before=before, scored_split=speech.eval_split)
+        )
+        return before
+
+    def _stored_before(self) -> EvalResult | None:
+        """Return the score that a stopped run had made already."""
+        if not (self.resume and (self.folder / REPORT_FILE).is_file()):
+            return None
+        evaluation = read_report(self.folder).evaluation
+        stored = read_predictions(self.folder).before
+        if evaluation is None or evaluation.before is None or len(stored) != evaluation.before.utterances:
+            return None
+        return replace(evaluation.before, predictions=tuple(stored.values()))
+
+    def _score(self, whisper: Whisper, speech: Speech, when: str) -> EvalResult:
+        source = speech.eval if when in ("before", "after") else speech.dev
+        with EvalProgress(
+            speech.count(source, self.recipe.eval), f"WER {when}", console=self.console
+        ) as progress:
+            result = evaluate_utterances(
+                whisper,
+                source,
+                section=self.recipe.eval,
+                language=self.recipe.model.language,
+                task=self.recipe.model.task,
+                rank=self.accelerator.process_index,
+                world_size=self.accelerator.num_processes,
+                progress=progress.update,
+            )
+        self.say(
+            f"WER {when}: {percent(result.wer)} {interval(result.wer_interval)} on {result.utterances} utterances"
+        )
+        return result
+
+    def _train(self, whisper: Whisper, speech: Speech, rows: TrainingRows) -> TrainResult:
+        if self.recipe.train.gradient_checkpointing:
+            enable_gradient_checkpointing(whisper)
+        training = Training(
+            whisper,
+            self.recipe,
+            rows.utterances,
+            rows.collator,
+            self.accelerator,
+            self.folder,
+            evaluate=lambda: self._score(whisper, speech, "so far"),
+        )
+        resume_from = latest_checkpoint(self.folder) if self.resume else None
+        self.say(f"resuming from {resume_from}" if resume_from else f"training {training.total_steps} steps")
+        with TrainingProgress(training.total_steps, console=self.console) as progress:
+            training.callbacks = (*self.callbacks, *self._listeners(progress))
+            trained = training.run(resume_from)
+        self._note(train=replace(trained, skipped={**rows.skipped_before(), **trained.skipped}))
+        return trained
+
+    def _listeners(self, progress: TrainingProgress) -> tuple[Callback, ...]:
+        if not self.is_main:
+            return ()
+
+        def show(event: Event) -> None:
+            progress.update({"step": event.step, **event.row})
+
+        logs: list[Callback] = [JsonLog(self.folder), show]
+        return (*logs, TensorBoardLog(self.folder)) if self.recipe.train.tensorboard else tuple(logs)
+
+    def _save(self, whisper: Whisper) -> None:
+        if not self.is_main:
+            return
+        if self.recipe.adapter.method == "full":
+            whisper.core.save_pretrained(self.folder / MODEL)
+            save_companions(whisper.companions, self.folder / MODEL)
+        else:
+            save_adapter(whisper, self.folder / ADAPTER)
+
+    def _note_after(self, before: EvalResult | None, after: EvalResult, speech: Speech) -> None:
+        chosen = self.recipe.eval.steps is not None
+        record = EvaluationRecord(
+            before=before,
+            after=after,
+            difference_interval=difference_interval(before, after, self.recipe.eval.bootstrap_samples),
+            scored_split=speech.eval_split,
+            selected_split=speech.dev_split if chosen else None,
+        )
+        scored = [("before", before)] if before else []
+        self._note_scores([*scored, ("after", after)], record)
+
+    def _note_scores(self, scored: Sequence[tuple[str, EvalResult]], record: EvaluationRecord) -> None:
+        if self.is_main:
+            write_predictions(self.folder, scored)
+        self._note(evaluation=record)
+
+    def _merge(self, speech: Speech) -> None:
+        section = self.recipe.merge
+        if self.is_main and section.enabled and self.recipe.adapter.method != "full":
+            merged = merge_adapter(
+                self.folder,
+                self.recipe.model,
+                clips=clips_to_compare(speech.eval, section.clips),
+                output_dir=self.folder / MERGED,
+                max_logit_difference=section.max_logit_difference,
+            )
+            self._note(merge=merged)
+        self.accelerator.wait_for_everyone()
+
+    def _finish(self) -> Run:
+        finished = {
+            "finished_at": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self.started, 3),
+        }
+        self._note(run=self.report.run.model_copy(update=finished))
+        report = self.report.to_dict()
+        if self.is_main:
+            write_model_card(report, self.folder)
+            write_page(self.folder)
+        return Run(self.folder, report)
+
+    def _note(self, **blocks: Any) -> None:
+        """Put finished blocks in the report and write it."""
+        self.report = self.report.model_copy(update=blocks)
+        if self.is_main:
+            write_report(self.report, self.folder)
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence, on the main process alone."""
+        self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def difference_interval(
+    before: EvalResult | None, after: EvalResult, samples: int
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of WER after minus before over the same utterances, if both were scored."""
+    if before is None:
+        return None
+    first = {prediction.id: _counts(prediction) for prediction in before.predictions}
+    second = {prediction.id: _counts(prediction) for prediction in after.predictions}
+    both = [identity for identity in first if identity in second]
+    return paired_interval([first[i] for i in both], [second[i] for i in both], samples=samples).interval
+
+
+def _counts(prediction: Prediction) -> Counts:
+    return Counts(prediction.substitutions, prediction.deletions, prediction.insertions, prediction.hits)

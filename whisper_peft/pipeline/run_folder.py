@@ -1,0 +1,150 @@
+"""The folder of a run: where it is, who may write there, and what a stopped run left in it.
+
+```
+recipe.yaml        re-runs as it is           report.json   everything measured
+log.jsonl          a line for each step       predictions.jsonl   a line for each scored utterance
+checkpoints/       to resume from             best/         lowest WER while training
+adapter/ (model/)  what was learned           merged/       the model that ships
+tensorboard/       event files                README.md, report.html   views of report.json
+```
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from whisper_peft.errors import ResumeError, StorageError
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.recipe.yaml_files import read_recipe
+from whisper_peft.reporting.json_lines import PREDICTIONS_FILE
+from whisper_peft.reporting.run_report import REPORT_FILE
+from whisper_peft.training.checkpoints import list_checkpoints
+from whisper_peft.types import EvalResult, Prediction
+
+RECIPE_FILE, ADAPTER, MODEL, MERGED, CHECKPOINTS = "recipe.yaml", "adapter", "model", "merged", "checkpoints"
+
+LEAST_FREE_BYTES = 256 * 2**20
+"""A run does not start with less free disk than this: adapter, optimiser moments and logs of a small model."""
+
+FREE_TO_CHANGE = {
+    "train": ("checkpoint_steps", "keep_checkpoints", "workers", "tensorboard"),
+    "eval": ("batch_size",),
+    "model": ("device",),
+}
+"""Fields that a resumed run may have otherwise: they change no weight."""
+
+
+def choose_folder(recipe: Recipe, *, resume: bool) -> Path:
+    """Return the run folder: the one given, or the first free `runs/NAME`, `runs/NAME-2` and so on.
+
+    Raises:
+        StorageError: If the folder holds another run, or nothing can be written there.
+        ResumeError: If there is nothing to resume.
+    """
+    if resume:
+        return _folder_to_resume(recipe)
+    if recipe.output_dir is not None:
+        return _writable(_unused(recipe.output_dir))
+    names = itertools.chain([recipe.name], (f"{recipe.name}-{number}" for number in itertools.count(2)))
+    return _writable(next(path for path in map(Path("runs").joinpath, names) if not path.exists()))
+
+
+def _unused(folder: Path) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise StorageError(
+            f"output_dir {folder} is a file", "a run needs a folder", "give another --output-dir"
+        )
+    if any((folder / name).exists() for name in (RECIPE_FILE, REPORT_FILE, CHECKPOINTS)):
+        raise StorageError(
+            f"output_dir {folder} holds another run",
+            "a run never overwrites one",
+            "give another --output-dir, or go on with that run by --resume",
+        )
+    return folder
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise StorageError(
+            f"output_dir {folder} cannot be written",
+            error.strerror or str(error),
+            "give another --output-dir",
+        ) from error
+    if free < LEAST_FREE_BYTES:
+        raise StorageError(
+            f"the disk of output_dir {folder} has {free / 2**20:.0f} MiB free",
+            f"a run wants at least {LEAST_FREE_BYTES / 2**20:.0f} MiB",
+            "free some space, or give an --output-dir on another disk",
+        )
+    return folder
+
+
+def _folder_to_resume(recipe: Recipe) -> Path:
+    folder = recipe.output_dir or Path("runs") / recipe.name
+    if not (folder / RECIPE_FILE).is_file():
+        raise ResumeError(
+            f"{folder} has no run to resume",
+            f"it has no {RECIPE_FILE}",
+            "give the run's folder as --output-dir",
+        )
+    _refuse_other_recipe(recipe, read_recipe(folder / RECIPE_FILE), folder)
+    return _writable(folder)
+
+
+def _refuse_other_recipe(recipe: Recipe, stored: Recipe, folder: Path) -> None:
+    changed = differences(recipe, stored)
+    if changed:
+        field, (now, then) = next(iter(changed.items()))
+        raise ResumeError(
+            f"{', '.join(changed)} differ from the run in {folder} (such as {field}: {now}, was {then})",
+            "a resumed run ends at the same weights as one that was never stopped",
+            f"resume with {folder / RECIPE_FILE}, or train on from its adapter: --adapter.init {folder / ADAPTER}",
+        )
+
+
+def differences(recipe: Recipe, other: Recipe) -> dict[str, tuple[object, object]]:
+    """Return the dotted fields that change the outcome and differ, with both values."""
+    mine, theirs = (
+        recipe.model_dump(mode="json", exclude={"name", "output_dir"}),
+        other.model_dump(mode="json"),
+    )
+    return {
+        f"{section}.{field}": (value, theirs[section][field])
+        for section, fields in mine.items()
+        for field, value in fields.items()
+        if value != theirs[section][field] and field not in FREE_TO_CHANGE.get(section, ())
+    }
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest whole checkpoint of a run, if it has one."""
+    found = list_checkpoints(folder / CHECKPOINTS)
+    return found[-1] if found else None
+
+
+def write_predictions(folder: Path, scored: Iterable[tuple[str, EvalResult]]) -> None:
+    """Write `predictions.jsonl` anew: each utterance `before` and `after`."""
+    path = folder / PREDICTIONS_FILE
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as lines:
+        for when, result in scored:
+            for prediction in result.predictions:
+                lines.write(_line(when, prediction))
+        lines.flush()
+        os.fsync(lines.fileno())
+    partial.replace(path)
+
+
+def _line(when: str, prediction: Prediction) -> str:
+    return json.dumps({"when": when, **prediction.to_dict()}, ensure_ascii=False) + "\n"

@@ -1,0 +1,344 @@
+"""The one loop: LoRA, QLoRA and full fine-tuning, one process or many."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+
+from whisper_peft.data.batching import StepPlan, plan_epoch
+from whisper_peft.data.collation import Batch, Collator
+from whisper_peft.data.loader import StepLoader, choose_workers
+from whisper_peft.errors import DataError, RecipeError, TrainingError
+from whisper_peft.measuring import Stopwatch, memory_bytes, peak_memory_bytes
+from whisper_peft.model.loading import Whisper
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.training.checkpoints import (
+    RunState,
+    read_checkpoint,
+    restore_weights,
+    save_checkpoint,
+    trainable_weights,
+)
+from whisper_peft.training.events import Callback, Event, announce
+from whisper_peft.training.interruption import Interruption
+from whisper_peft.training.loss import SpeechLoss
+from whisper_peft.training.optimization import Optimization
+from whisper_peft.training.processes import total_over_processes
+from whisper_peft.types import EvalResult, TrainResult, Utterance
+
+MOST_REFUSED_IN_A_ROW = 10
+"""Steps in a row without a finite gradient after which a run counts as diverged."""
+
+BEST = "best"
+"""Name of the folder, beside the checkpoints, that holds the weights with the lowest WER."""
+
+
+@dataclass
+class Training:
+    """One run of the loop.
+
+    Args:
+        whisper: The model with its adapter attached.
+        recipe: What to do.
+        rows: Training utterances, undecoded: a sequence, or a stream that can be iterated again each epoch.
+        collator: Turns rows into batches.
+        accelerator: The processes.
+        folder: Run folder.
+        evaluate: Scores the model as it is; called every `eval.steps`.
+        callbacks: Listeners.
+    """
+
+    whisper: Whisper
+    recipe: Recipe
+    rows: Sequence[Utterance] | Iterable[Utterance]
+    collator: Collator
+    accelerator: Accelerator
+    folder: Path
+    evaluate: Callable[[], EvalResult] | None = None
+    callbacks: tuple[Callback, ...] = ()
+    state: RunState = field(default_factory=RunState)
+
+    def __post_init__(self) -> None:
+        section = self.recipe.train
+        self.world_size = self.accelerator.num_processes
+        self.rows_per_step = section.batch_size * section.gradient_accumulation_steps * self.world_size
+        self.total_steps = self._total_steps()
+        self.optimization = Optimization(self.whisper, section, self.total_steps)
+        module = SpeechLoss(self.whisper)
+        self.loss = self.accelerator.prepare(module) if self.world_size > 1 else module
+        self._refused_in_a_row = 0
+
+    def run(self, resume_from: Path | None = None) -> TrainResult:
+        """Train to the last step, to an early stop, or until interrupted; a checkpoint is left in each case.
+
+        Args:
+            resume_from: Checkpoint folder to go on from.
+
+        Raises:
+            TrainingError: If the run diverges.
+            StorageError: If a checkpoint cannot be written.
+        """
+        if resume_from is not None:
+            self._restore(resume_from)
+        self._tell("start", {})
+        self.whisper.model.train()
+        with Interruption() as interruption:
+            stopped_by = self._steps(interruption)
+        if stopped_by != "interrupt":
+            self._restore_best()
+        self._tell("end", {})
+        return self._result(stopped_by)
+
+    def _steps(self, interruption: Interruption) -> str:
+        batches = self._batches()
+        clock, waiting = Stopwatch(), Stopwatch()
+        while self.state.step < self.total_steps:
+            clock.seconds = waiting.seconds = 0.0
+            with clock:
+                with waiting:
+                    step = next(batches)
+                row = self._step(step)
+            stop = self._finish_step(row, step[0], clock.seconds, waiting.seconds)
+            stop = stop or self._maybe_evaluate()
+            interrupted = self._any_process(interruption.wanted)
+            last = self.state.step == self.total_steps or bool(stop) or interrupted
+            if last or self.state.step % self.recipe.train.checkpoint_steps == 0:
+                self._checkpoint()
+            if interrupted:
+                return "interrupt"
+            if stop:
+                return stop
+        return "max_steps"
+
+    def _step(self, batches: tuple[Batch, ...]) -> dict[str, float]:
+        """Take one optimiser step; the loss is the mean over the target tokens of all micro-batches and ranks."""
+        tokens = sum(batch.target_tokens for batch in batches)
+        seconds = sum(batch.audio_seconds for batch in batches)
+        all_tokens, all_seconds = total_over_processes(self.accelerator, tokens, seconds)
+        summed = 0.0
+        for number, batch in enumerate(batches):
+            with self._synchronised(last=number == len(batches) - 1):
+                self._seed_dropout(number)
+                loss = self._loss(batch)
+                # DDP averages gradients over processes; the global mean wants their sum.
+                scaled = loss * (self.world_size / max(all_tokens, 1.0))
+                self.optimization.scaler.scale(scaled).backward()
+                summed += float(loss.detach())
+        learning_rate = self.optimization.learning_rate
+        norm = self.optimization.step()
+        (all_loss,) = total_over_processes(self.accelerator, summed)
+        for batch in batches:
+            for _, reason in batch.skipped:
+                self.state.skipped[reason] = self.state.skipped.get(reason, 0) + 1
+        return {
+            "loss": all_loss / max(all_tokens, 1.0),
+            "learning_rate": learning_rate,
+            "grad_norm": norm,
+            "audio_seconds": all_seconds,
+            "target_tokens": all_tokens,
+        }
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        device = self.whisper.device
+        keep = batch.keep if batch.keep is None else batch.keep.to(device, non_blocking=True)
+        loss: torch.Tensor = self.loss(
+            batch.waveforms.to(device, non_blocking=True),
+            batch.frames,
+            batch.decoder_input_ids.to(device, non_blocking=True),
+            batch.labels.to(device, non_blocking=True),
+            keep,
+        )
+        return loss
+
+    def _synchronised(self, *, last: bool) -> contextlib.AbstractContextManager[Any]:
+        if last or self.world_size == 1:
+            return contextlib.nullcontext()
+        quiet: contextlib.AbstractContextManager[Any] = self.accelerator.no_sync(self.loss)
+        return quiet
+
+    def _seed_dropout(self, micro_batch: int) -> None:
+        place = [self.recipe.train.seed, self.state.step, micro_batch, self.accelerator.process_index]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
+
+    def _finish_step(
+        self, row: dict[str, float], batch: Batch, seconds: float, wait_seconds: float
+    ) -> str | None:
+        """Count the step, log it, and return why to stop, if a listener wants to."""
+        self._guard(row)
+        state = self.state
+        state.step += 1
+        state.epoch, state.step_in_epoch = batch.epoch, batch.step_in_epoch + 1
+        state.audio_seconds += row["audio_seconds"]
+        state.train_seconds += seconds
+        state.wait_seconds += wait_seconds
+        state.first_loss = row["loss"] if state.first_loss is None else state.first_loss
+        state.last_loss = row["loss"]
+        measured = {
+            "epoch": state.epoch,
+            "audio_seconds_per_second": row["audio_seconds"] / seconds,
+            "data_wait_share": wait_seconds / seconds,
+            "memory_bytes": memory_bytes(),
+            "elapsed_s": state.train_seconds,
+        }
+        return "callback" if self._tell("step", {**row, **measured}) else None
+
+    def _guard(self, row: dict[str, float]) -> None:
+        if math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"]):
+            self._refused_in_a_row = 0
+            return
+        self.state.refused_updates += 1
+        self._refused_in_a_row += 1
+        if self._refused_in_a_row >= MOST_REFUSED_IN_A_ROW:
+            raise TrainingError(
+                f"the loss has not been finite for {MOST_REFUSED_IN_A_ROW} steps (step {self.state.step})",
+                "the run has diverged",
+                f"lower train.learning_rate ({self.recipe.train.learning_rate:g}) and resume or start again",
+            )
+
+    def _maybe_evaluate(self) -> str | None:
+        """Score every `eval.steps`, keep the best, and return why to stop, if patience has run out."""
+        every = self.recipe.eval.steps
+        if every is None or self.evaluate is None or self.state.step % every:
+            return None
+        result = self.evaluate()
+        self.whisper.model.train()
+        state = self.state
+        if state.best_wer is None or result.wer < state.best_wer:
+            state.best_step, state.best_wer, state.evaluations_without_gain = state.step, result.wer, 0
+            self._save_best()
+        else:
+            state.evaluations_without_gain += 1
+        row = {"eval_wer": result.wer, "eval_cer": result.cer, "eval_rtfx": result.rtfx}
+        wanted = self._tell("evaluation", row, result)
+        patience = self.recipe.train.early_stopping_patience
+        if patience is not None and state.evaluations_without_gain >= patience:
+            return "early_stopping"
+        return "callback" if wanted else None
+
+    def _save_best(self) -> None:
+        if self.accelerator.is_main_process:
+            folder = self.folder / BEST
+            save_checkpoint(folder, state=self.state, model=self.whisper.model, optimizer_state={}, keep=1)
+        self.accelerator.wait_for_everyone()
+
+    def _restore_best(self) -> None:
+        """Put back the weights with the lowest WER, where evaluations chose any."""
+        if self.state.best_step is not None and self.state.best_step != self.state.step:
+            _, weights, _ = read_checkpoint(self.folder / BEST / f"step-{self.state.best_step:06d}")
+            restore_weights(self.whisper.model, weights)
+
+    def _checkpoint(self) -> None:
+        if self.accelerator.is_main_process:
+            path = save_checkpoint(
+                self.folder / "checkpoints",
+                state=self.state,
+                model=self.whisper.model,
+                optimizer_state=self.optimization.state_dict(),
+                keep=self.recipe.train.keep_checkpoints,
+            )
+            self._tell("checkpoint", {"path": str(path)})
+        self.accelerator.wait_for_everyone()
+
+    def _restore(self, path: Path) -> None:
+        self.state, weights, optimizer_state = read_checkpoint(path)
+        restore_weights(self.whisper.model, weights)
+        self.optimization.load_state_dict(optimizer_state)
+
+    def _batches(self) -> Iterator[tuple[Batch, ...]]:
+        section = self.recipe.train
+        loader = StepLoader(
+            self.collator,
+            rank=self.accelerator.process_index,
+            world_size=self.world_size,
+            micro_batches=section.gradient_accumulation_steps,
+            workers=choose_workers(section.workers, processes=self.world_size),
+        )
+        return loader.load(itertools.islice(self._plan(), self.total_steps - self.state.step))
+
+    def _plan(self) -> Iterator[StepPlan]:
+        """Yield the steps still to take, epoch after epoch, replaying the one that was interrupted."""
+        skip = self.state.step_in_epoch
+        for epoch in itertools.count(self.state.epoch):
+            steps = plan_epoch(
+                self.rows,
+                seed=self.recipe.train.seed,
+                epoch=epoch,
+                rows_per_step=self.rows_per_step,
+                window=self.recipe.data.shuffle_window,
+                cut=self.recipe.train.audio_context == "cut",
+                longest_stretch=self.collator.augmentation.longest_stretch,
+            )
+            taken = 0
+            for taken, step in enumerate(steps, start=1):
+                if taken > skip:
+                    yield step
+            if not taken:
+                raise DataError(
+                    "the training split ran out of rows", "it yields none in a new epoch", "check data.train"
+                )
+            skip = 0
+
+    def _total_steps(self) -> int:
+        section = self.recipe.train
+        if section.max_steps is not None:
+            return section.max_steps
+        if not isinstance(self.rows, Sequence):
+            raise RecipeError(
+                "train.max_steps is not set",
+                "the training split is a stream, so the length of an epoch is not known",
+                "give it, such as --train.max-steps 1000",
+            )
+        return max(1, math.ceil(section.epochs * math.ceil(len(self.rows) / self.rows_per_step)))
+
+    def _tell(self, kind: Any, row: dict[str, Any], result: EvalResult | None = None) -> bool:
+        event = Event(kind, self.state.step, self.total_steps, row, self.whisper, result)
+        stop = announce(event, self.callbacks)
+        return self._any_process(stop) if kind in ("step", "evaluation") else stop
+
+    def _any_process(self, wanted: bool) -> bool:
+        return total_over_processes(self.accelerator, float(wanted))[0] > 0
+
+    def _result(self, stopped_by: str) -> TrainResult:
+        state = self.state
+        trainable = sum(weight.numel() for weight in trainable_weights(self.whisper.model).values())
+        return TrainResult(
+            steps=state.step,
+            epochs=self._epochs(),
+            first_loss=state.first_loss if state.first_loss is not None else math.nan,
+            final_loss=state.last_loss,
+            audio_seconds=state.audio_seconds,
+            audio_seconds_per_second=state.audio_seconds / max(state.train_seconds, 1e-9),
+            data_wait_share=state.wait_seconds / max(state.train_seconds, 1e-9),
+            train_seconds=state.train_seconds,
+            peak_memory_bytes=peak_memory_bytes(),
+            trainable_parameters=trainable,
+            total_parameters=self.whisper.parameter_count,
+            world_size=self.world_size,
+            best_step=state.best_step,
+            best_wer=state.best_wer,
+            stopped_by=stopped_by,
+            skipped=self._all_skipped(),
+        )
+
+    def _epochs(self) -> float:
+        """Passes over the data; of a stream, whose length is not known, only the whole ones."""
+        if not isinstance(self.rows, Sequence):
+            return float(self.state.epoch)
+        return round(self.state.step / math.ceil(len(self.rows) / self.rows_per_step), 3)
+
+    def _all_skipped(self) -> dict[str, int]:
+        counts = [self.state.skipped]
+        if self.world_size > 1:
+            counts = gather_object(counts)
+        return dict(sum((Counter(count) for count in counts), Counter()))

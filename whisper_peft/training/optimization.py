@@ -1,0 +1,96 @@
+"""Optimiser, learning-rate schedule and scaler as one thing with one state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import get_scheduler
+
+from whisper_peft.errors import TrainingError
+from whisper_peft.model.loading import Whisper
+from whisper_peft.recipe.sections import TrainSection
+
+LONGEST_WARMUP = 500
+"""Most steps of warm-up that are chosen unasked."""
+
+SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+"""Our names and those of transformers.get_scheduler."""
+
+
+def warmup_steps(section: TrainSection, total_steps: int) -> int:
+    """Return the steps of warm-up: those asked for, or a tenth of the run.
+
+    Example:
+        >>> warmup_steps(TrainSection(), 40)
+        4
+    """
+    return min(total_steps // 10, LONGEST_WARMUP) if section.warmup_steps is None else section.warmup_steps
+
+
+class Optimization:
+    """Clip, step, schedule. A gradient that is not finite changes nothing and is told.
+
+    Args:
+        whisper: The model with its adapter attached.
+        section: How to learn.
+        total_steps: Length of the schedule.
+    """
+
+    def __init__(self, whisper: Whisper, section: TrainSection, total_steps: int) -> None:
+        self.weights = [weight for weight in whisper.model.parameters() if weight.requires_grad]
+        self.max_grad_norm = section.max_grad_norm
+        self.optimizer = _optimizer(self.weights, section)
+        self.schedule = get_scheduler(
+            SCHEDULES[section.schedule], self.optimizer, warmup_steps(section, total_steps), total_steps
+        )
+        self.scaler = torch.amp.GradScaler(whisper.device.type, enabled=whisper.precision.needs_scaler)
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.schedule.get_last_lr()[0])
+
+    def step(self) -> float:
+        """Apply the gathered gradient and return its norm before clipping (inf or nan: nothing applied)."""
+        self.scaler.unscale_(self.optimizer)
+        norm = float(nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm))
+        if self.scaler.is_enabled() or norm < float("inf"):
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of all three."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the states of all three."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+
+
+def _optimizer(weights: list[nn.Parameter], section: TrainSection) -> torch.optim.Optimizer:
+    if section.optimizer == "adamw":
+        return torch.optim.AdamW(weights, lr=section.learning_rate, weight_decay=section.weight_decay)
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError as error:
+        raise TrainingError(
+            "train.optimizer adamw-8bit needs bitsandbytes",
+            str(error),
+            "pip install bitsandbytes, or use adamw",
+        ) from error
+    optimizer: torch.optim.Optimizer = AdamW8bit(
+        weights, lr=section.learning_rate, weight_decay=section.weight_decay
+    )
+    return optimizer
