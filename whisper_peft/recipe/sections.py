@@ -20,15 +20,15 @@ class ModelSection(Section):
     """Which Whisper, and in which precision."""
 
     name: str = "openai/whisper-tiny.en"
-    """A Hugging Face or CTranslate2 folder, an OpenAI .pt file, a Hub name, or the name of installed weights."""
+    """A Hugging Face or CTranslate2 folder, an OpenAI .pt file, a Hub name, or a name of installed weights."""
     language: str | None = None
-    """Language spoken, such as en or French. Needed by multilingual checkpoints unless every row has its own."""
+    """Language spoken, such as en or French. Multilingual checkpoints need it unless each row has its own."""
     task: Literal["transcribe", "translate"] = "transcribe"
     """Write down the words (transcribe) or their English translation (translate)."""
     quantize: Literal["none", "int8", "nf4"] = "none"
     """Load the frozen weights in 8 bits (int8) or 4 bits (nf4) with bitsandbytes."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic of the forward pass. auto: bf16 on GPUs that have it, fp16 on older GPUs, fp32 on CPU and MPS."""
+    """Arithmetic of the forward pass. auto: bf16 on GPUs that have it, fp16 on older ones, fp32 elsewhere."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to run. auto: CUDA, else MPS, else the CPU."""
 
@@ -37,15 +37,15 @@ class DataSection(Section):
     """Speech and its text."""
 
     source: Any = "openslr/librispeech_asr"
-    """A Hub name, a path (OpenSLR folder or tar, folder with metadata.jsonl, manifest, parquet), or any iterable."""
+    """A Hub name, a path (OpenSLR folder or tar, metadata.jsonl folder, manifest, parquet), or an iterable."""
     config: str | None = None
-    """Configuration of a Hub data set, such as clean. None: found from the split's name, else the default one."""
+    """Configuration of a Hub data set, such as clean. None: found from the split's name, else the default."""
     train: str = "train.clean.100"
     """Split to train on. Dots equal dashes; validation equals dev."""
     eval: str = "validation.clean"
     """Split to score before and after. Nothing is chosen on it."""
     dev: str | None = None
-    """Split for choosing the best step while training (eval.steps). None: the eval split, and the report says so."""
+    """Split for choosing the best step (eval.steps). None: the eval split, and the report says so."""
     audio_column: str = "audio"
     """Column that holds the recording (a path, bytes, or an array with its rate)."""
     text_column: str = "text"
@@ -61,7 +61,7 @@ class DataSection(Section):
     text_case: Literal["as-is", "lower", "sentence"] = "as-is"
     """Case of the training text: as it is, all lower, or lower with a capital first letter."""
     shuffle_window: int = Field(1024, ge=1)
-    """Rows held at a time to shuffle and to sort by length; memory is bounded by it, however long the stream."""
+    """Rows held at a time to shuffle and sort by length; memory is bounded by it, however long the stream."""
 
 
 class Noise(Section):
@@ -146,7 +146,7 @@ class AugmentSection(Section):
     gain: Gain = Gain()
     spec_augment: SpecAugment = SpecAugment()
     custom: tuple[Any, ...] = ()
-    """Your own callables `(waveform, rng) -> waveform`, applied last (Python), or their `module:name` (YAML)."""
+    """Your own callables `(waveform, rng) -> waveform`, applied last, or their `module:name` (YAML, CLI)."""
 
 
 class AdapterSection(Section):
@@ -161,7 +161,7 @@ class AdapterSection(Section):
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the update matrices."""
     targets: str | tuple[str, ...] = "all-linear"
-    """attention, all-linear, encoder-only, decoder-only, or names of Whisper's modules such as q_proj, v_proj."""
+    """attention, all-linear, encoder-only, decoder-only, or names of modules such as q_proj, v_proj."""
     use_rslora: bool = False
     """Rank-stabilised scale (Kalajdzievski, 2023)."""
     use_dora: bool = False
@@ -198,7 +198,7 @@ class TrainSection(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     audio_context: Literal["cut", "full"] = "cut"
-    """cut: the encoder hears as much as the step's longest utterance lasts. full: always 30 s, mostly zeros."""
+    """cut: the encoder hears as long as the step's longest utterance. full: always 30 s, mostly zeros."""
     checkpoint_steps: int = Field(200, ge=1)
     """Steps between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
@@ -217,7 +217,7 @@ class EvalSection(Section):
     """How to score: always by generated transcripts."""
 
     steps: int | None = Field(None, ge=1)
-    """Also score every this many training steps, and keep the best adapter by WER. None: before and after only."""
+    """Also score every so many steps, and keep the best adapter by WER. None: before and after only."""
     before: bool = True
     """Score the untuned model first."""
     batch_size: int = Field(16, ge=1)
@@ -225,7 +225,7 @@ class EvalSection(Section):
     max_utterances: int | None = Field(None, ge=1)
     """Score at most this many, drawn evenly over the split. None: all."""
     normalizer: Literal["auto", "english", "basic", "marks", "none"] = "auto"
-    """Text normaliser of the WER. auto: english for English, marks (letters keep their marks) for the rest."""
+    """Normaliser of the WER's text. auto: english for English, marks (letters keep them) for the rest."""
     audio_context: Literal["full", "cut"] = "full"
     """full: Whisper's 30 s window. cut: only as long as the speech, for models tuned so."""
     num_beams: int = Field(1, ge=1)
