@@ -121,7 +121,7 @@ class EvalResult:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What training did. `audio_seconds_per_second` counts unpadded speech over the wall-clock of the loop."""
+    """What training did. `audio_seconds_per_second` is unpadded speech over the wall-clock of the steps."""
 
     steps: int
     epochs: float

@@ -1,8 +1,8 @@
 """Which utterances make a step: a function of (rows, seed, epoch), whatever the workers and processes.
 
 An optimiser step is planned whole, over all processes and micro-batches, and only then dealt out. So one
-process with a batch of 8, two with 4, and four micro-batches of 2 take the same step; and a resumed run replays
-the plan without decoding anything.
+process with a batch of 8, two with 4, and four micro-batches of 2 take the same step; and a resumed run
+replays the plan without decoding anything.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fold an adapter into its base, and prove on real clips that the result is the same model.
 
-The base is loaded again in float: folding into int8 or nf4 weights would round the update away. What is compared
-is the folder as it was written, read back from disk.
+The base is loaded again in float: folding into int8 or nf4 weights would round the update away. What is
+compared is the folder as it was written, read back from disk.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def merge_adapter(
     """
     if not clips:
         raise MergeError(
-            "there is no clip to compare the merged model on", "", "give data.eval a split with rows"
+            "there is no clip to compare on", "", "give data.eval a split with rows"
         )
     _refuse_used(output_dir)
     float_section = section.model_copy(update={"quantize": "none", "precision": "fp32"})
@@ -98,7 +98,7 @@ def _refuse_used(folder: Path) -> None:
 
 
 def _write_merged(tuned: Whisper, folder: Path) -> None:
-    """Fold the adapter and save the model in the Hugging Face format; `tuned` is used up."""
+    """Fold the adapter and save in the Hugging Face format; `tuned` is used up."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     merged = tuned.model.merge_and_unload()

@@ -8,7 +8,8 @@ checkpoints/step-000200/
     manifest.json           sha256 of the three files above, written last
 ```
 
-A folder is written under another name and moved in place when it is whole, so a crash leaves the last good one.
+A folder is written under another name and moved in place when it is whole: a crash leaves the last good
+one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happens in training, told to whoever listens: the log, TensorBoard, the progress bar, your own code."""
+"""What happens in training, told to whoever listens: the logs, the progress bar, your own code."""
 
 from __future__ import annotations
 

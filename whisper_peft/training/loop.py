@@ -122,7 +122,7 @@ class Training:
         return "max_steps"
 
     def _step(self, batches: tuple[Batch, ...]) -> dict[str, float]:
-        """Take one optimiser step; the loss is the mean over the target tokens of all micro-batches and ranks."""
+        """Take one optimiser step; its loss is the mean over the target tokens of all batches and ranks."""
         tokens = sum(batch.target_tokens for batch in batches)
         seconds = sum(batch.audio_seconds for batch in batches)
         all_tokens, all_seconds = total_over_processes(self.accelerator, tokens, seconds)

@@ -72,8 +72,8 @@ def masked_with_mean(features: Tensor, keep: Tensor) -> Tensor:
 def target_loss(hidden: Tensor, labels: Tensor, projection: nn.Module) -> Tensor:
     """Return the cross-entropy summed over the positions that have a target.
 
-    More than `PROJECTION_CHUNK` targets are projected in chunks whose logits are computed again in the backward
-    pass, so that memory does not grow with the number of targets.
+    More than `PROJECTION_CHUNK` targets are projected in chunks whose logits are computed again in the
+    backward pass, so that memory does not grow with the number of targets.
 
     Args:
         hidden: Decoder states, shape `(rows, tokens, d_model)`.

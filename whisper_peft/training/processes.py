@@ -16,8 +16,8 @@ from whisper_peft.errors import TrainingError
 def start_processes(device: str) -> Accelerator:
     """Join the process group that torchrun or accelerate launched, or start alone.
 
-    Mixed precision, gradient accumulation and data stay ours: accelerate places the model, wraps it for several
-    processes and gathers.
+    Precision, gradient accumulation and data stay ours: accelerate wraps the model for several processes and
+    gathers.
 
     Args:
         device: The recipe's `model.device`.
