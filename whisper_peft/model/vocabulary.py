@@ -98,7 +98,12 @@ class WhisperVocabulary:
             **{f"<|{mark}|>": self.translate + offset for offset, mark in enumerate(marks)},
         }
 
-    def timestamp_tokens(self) -> dict[str, int]:
-        """Return the timestamp tokens `<|0.00|>` to `<|30.00|>` with their ids."""
-        first = self.no_timestamps + 1
-        return {f"<|{step * 0.02:.2f}|>": first + step for step in range(TIMESTAMPS)}
+
+def timestamp_tokens() -> list[str]:
+    """Return the timestamp tokens in order of their ids, which follow `<|notimestamps|>`.
+
+    Example:
+        >>> timestamp_tokens()[:2], timestamp_tokens()[-1]
+        (['<|0.00|>', '<|0.02|>'], '<|30.00|>')
+    """
+    return [f"<|{step * 0.02:.2f}|>" for step in range(TIMESTAMPS)]
