@@ -30,6 +30,16 @@ def share(fraction: float) -> str:
     return percent(fraction, digits=1)
 
 
+def short_percent(fraction: float) -> str:
+    """Print a fraction as a percentage without idle zeros, as on an axis.
+
+    Example:
+        >>> short_percent(0.4), short_percent(0.025)
+        ('40 %', '2.5 %')
+    """
+    return f"{fraction * 100:.3g} %" if math.isfinite(fraction) else NOT_A_NUMBER
+
+
 def points(difference: float) -> str:
     """Print a difference of two fractions in signed percentage points.
 
@@ -119,3 +129,23 @@ def signed_percent(fraction: float) -> str:
         '-43.8 %'
     """
     return f"{fraction * 100:+.1f} %" if math.isfinite(fraction) else NOT_A_NUMBER
+
+
+def signed_count(number: float) -> str:
+    """Print a difference of two counts.
+
+    Example:
+        >>> signed_count(-12), signed_count(0)
+        ('-12', '0')
+    """
+    return f"{number:+,.0f}" if number else "0"
+
+
+def plain(number: float) -> str:
+    """Print a whole number as it is typed, such as a seed.
+
+    Example:
+        >>> plain(12345)
+        '12345'
+    """
+    return f"{number:.0f}"

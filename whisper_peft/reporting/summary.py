@@ -21,8 +21,8 @@ from whisper_peft.reporting.run_report import EvaluationRecord, RunReport
 from whisper_peft.reporting.verdict import caution, merge_sentence, relative_change, training_skips
 from whisper_peft.types import EvalResult, TrainResult
 
-LABEL_WIDTH = 13
-"""Columns for the names at the left: the longest is `peak memory`."""
+LABEL_WIDTH = 14
+"""Columns for the names at the left: the longest is `95 % interval`."""
 
 
 def summary(report: Mapping[str, Any]) -> str:
@@ -35,9 +35,9 @@ def summary(report: Mapping[str, Any]) -> str:
         >>> run = {"name": "demo", "folder": "runs/demo", "command": "make demo", "started_at": "2025-01-01"}
         >>> meta = {"versions": {}, "python": "3.11", "platform": "", "cpu": "", "cores": 2, "seed": 1}
         >>> print(summary({"run": run, "meta": {**meta, "memory_bytes": 0}}))
-        WER          not measured
-        training     did not end
-        folder       runs/demo
+        WER           not measured
+        training      did not end
+        folder        runs/demo
     """
     lines = _lines(RunReport.from_dict(report))
     return "\n".join(f"{label:<{LABEL_WIDTH}}{text}" for label, text in lines)
@@ -67,7 +67,7 @@ def _rates(evaluation: EvaluationRecord | None) -> Iterator[tuple[str, str]]:
         yield "WER", "not measured"
         return
     yield "WER", _rate(before, after, "wer")
-    yield "", _intervals(evaluation)
+    yield from _intervals(evaluation)
     yield "CER", _rate(before, after, "cer")
     yield "WER raw", _rate(before, after, "wer_raw")
     conditions = f"{scored.normalizer} normaliser, {scored.audio_context} audio context"
@@ -85,14 +85,13 @@ def _rate(before: EvalResult | None, after: EvalResult | None, name: str) -> str
     return f"{printed} ({signed_percent(relative)} relative{', worse' if relative > 0 else ''})"
 
 
-def _intervals(evaluation: EvaluationRecord) -> str:
+def _intervals(evaluation: EvaluationRecord) -> Iterator[tuple[str, str]]:
     scored = [result for result in (evaluation.before, evaluation.after) if result is not None]
-    text = "95 % intervals " + " -> ".join(interval(result.wer_interval) for result in scored)
-    if evaluation.difference_interval is None:
-        return text
-    low, high = evaluation.difference_interval
-    chance = ", which may be chance" if low <= 0 <= high else ""
-    return f"{text}; of the difference {points(low)} to {points(high)}{chance}"
+    yield "95 % interval", " -> ".join(interval(result.wer_interval) for result in scored)
+    if evaluation.difference_interval is not None:
+        low, high = evaluation.difference_interval
+        chance = ", which may be chance" if low <= 0 <= high else ""
+        yield "  of change", f"{points(low)} to {points(high)}{chance}"
 
 
 def _training(train: TrainResult) -> Iterator[tuple[str, str]]:
