@@ -91,6 +91,7 @@ class EvalResult:
 
     Rates are fractions. `wer`, `cer`, the interval and the counts use the named normaliser; `wer_raw` and
     `cer_raw` compare the text as it is. `rtfx` is audio seconds per wall-clock second of transcription.
+    `looping` counts transcripts that were cut because the model did not end them.
     """
 
     wer: float
@@ -109,6 +110,7 @@ class EvalResult:
     insertions: int
     hits: int
     audio_seconds: float = 0.0
+    looping: int = 0
     skipped: Mapping[str, int] = field(default_factory=dict)
     predictions: tuple[Prediction, ...] = field(default=(), repr=False)
 

@@ -1,0 +1,268 @@
+"""Score a model on a split: decode, transcribe in batches of like length, gather over processes, compare."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch.distributed
+
+from whisper_peft.data.decoding import decode, header_duration_s
+from whisper_peft.errors import AudioError, EvaluationError
+from whisper_peft.evaluation.generation import audio_frames, check_language, generate
+from whisper_peft.evaluation.normalizers import get_normalizer
+from whisper_peft.evaluation.scoring import Scores, score
+from whisper_peft.measuring import Stopwatch, peak_memory_bytes
+from whisper_peft.model.loading import Whisper
+from whisper_peft.recipe.sections import EvalSection
+from whisper_peft.types import WINDOW_S, EvalResult, Prediction, Utterance
+
+SORTED_BATCHES = 32
+"""Batches' worth of undecoded utterances that are sorted by length at a time: memory is bounded by it."""
+
+TOO_LONG = "longer than 30 s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """One transcribed utterance; `place` is its number in the split."""
+
+    place: int
+    utterance_id: str
+    reference: str
+    hypothesis: str
+    duration_s: float
+    speaker_id: str | None
+    language: str | None
+    looping: bool
+
+
+@dataclass(slots=True)
+class _Share:
+    """What one process has transcribed."""
+
+    heard: list[_Heard] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+def evaluate_utterances(
+    whisper: Whisper,
+    utterances: Iterable[Utterance],
+    *,
+    section: EvalSection,
+    language: str | None,
+    task: str,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: Callable[[int], None] | None = None,
+) -> EvalResult:
+    """Transcribe a split greedily (or by beam search) and compare with its text.
+
+    Each of several processes transcribes a share, and all return the same result. Recordings that cannot be
+    used are counted by reason. `peak_memory_bytes` is the peak so far of the largest process.
+
+    Args:
+        whisper: Model and companions; may be in the middle of training.
+        utterances: A sequence or a source; audio is decoded here, a batch at a time.
+        section: Batch size, normaliser, audio context and the like.
+        language: Language of rows that have none of their own.
+        task: transcribe or translate.
+        rank: Number of this process.
+        world_size: Number of processes; over 1, `torch.distributed` must be initialised.
+        progress: Called with the number of utterances done so far, by all processes together.
+
+    Raises:
+        EvaluationError: If nothing can be scored, or a multilingual checkpoint is given no language.
+        DataError: If a language is unknown.
+    """
+    rows = _with_language(whisper, draw_evenly(utterances, section.max_utterances), language)
+    mine = ((place, row) for place, row in enumerate(rows) if place % world_size == rank)
+    share = _Share()
+    watch = Stopwatch()
+    for batch in _batches(mine, section):
+        heard = list(_decoded(batch, share.skipped))
+        with watch:
+            share.heard += _transcribe(whisper, heard, section, task)
+        if progress is not None:
+            progress((len(share.heard) + share.skipped.total()) * world_size)
+    share.seconds, share.peak_memory_bytes = watch.seconds, peak_memory_bytes()
+    return _result(_gather(share, world_size), section, task)
+
+
+def draw_evenly(utterances: Iterable[Utterance], limit: int | None) -> Iterator[Utterance]:
+    """Yield at most `limit` utterances, evenly spaced over a split of any length, in its order.
+
+    At most twice as many are held, so a stream need not say how long it is.
+
+    Example:
+        >>> rows = [Utterance(str(n), b"", "") for n in range(10)]
+        >>> [row.id for row in draw_evenly(rows, 4)]
+        ['0', '2', '4', '6']
+    """
+    if limit is None:
+        yield from utterances
+        return
+    stride, kept = 1, []
+    for place, utterance in enumerate(utterances):
+        if place % stride == 0:
+            kept.append(utterance)
+        if len(kept) > 2 * limit:
+            stride, kept = 2 * stride, kept[::2]
+    drawn = min(limit, len(kept))
+    yield from (kept[number * len(kept) // drawn] for number in range(drawn))
+
+
+def _with_language(
+    whisper: Whisper, utterances: Iterable[Utterance], language: str | None
+) -> Iterator[Utterance]:
+    """Give every row its language. All processes see all rows here, so a wrong one stops them together."""
+    for utterance in utterances:
+        yield replace(utterance, language=check_language(whisper, utterance.language or language))
+
+
+def _batches(
+    rows: Iterator[tuple[int, Utterance]], section: EvalSection
+) -> Iterator[list[tuple[int, Utterance]]]:
+    """Group rows of like length, longest first. A cut context is shared only by rows that have it anyway.
+
+    So a transcript depends neither on the batch size nor on the number of processes.
+    """
+    while window := list(itertools.islice(rows, SORTED_BATCHES * section.batch_size)):
+        lengths = {place: _duration_s(row) for place, row in window}
+        window.sort(key=lambda numbered: (-lengths[numbered[0]], numbered[0]))
+        contexts = itertools.groupby(
+            window, key=lambda numbered: audio_frames(lengths[numbered[0]], section.audio_context)
+        )
+        for _, alike in contexts:
+            while batch := list(itertools.islice(alike, section.batch_size)):
+                yield batch
+
+
+def _duration_s(utterance: Utterance) -> float:
+    """Return the duration as far as the row or the header tells; a recording that cannot tell comes first."""
+    try:
+        known = utterance.duration_s or header_duration_s(utterance.audio, utterance.sampling_rate)
+    except AudioError:
+        return WINDOW_S
+    return known or WINDOW_S
+
+
+def _decoded(
+    batch: Sequence[tuple[int, Utterance]], skipped: Counter[str]
+) -> Iterator[tuple[int, Utterance]]:
+    for place, utterance in batch:
+        try:
+            decoded = decode(utterance)
+        except AudioError as error:
+            skipped[error.reason] += 1
+            continue
+        if decoded.duration_s is not None and decoded.duration_s > WINDOW_S:
+            skipped[TOO_LONG] += 1
+            continue
+        yield place, decoded
+
+
+def _transcribe(
+    whisper: Whisper,
+    rows: Sequence[tuple[int, Utterance]],
+    section: EvalSection,
+    task: str,
+) -> list[_Heard]:
+    generations = generate(
+        whisper,
+        [row.waveform for _, row in rows],
+        language=[row.language for _, row in rows],
+        task=task,
+        audio_context=section.audio_context,
+        num_beams=section.num_beams,
+    )
+    return [
+        _Heard(
+            place=place,
+            utterance_id=row.id,
+            reference=row.text,
+            hypothesis=generation.text,
+            duration_s=row.duration_s or 0.0,
+            speaker_id=row.speaker_id,
+            language=row.language,
+            looping=generation.looping,
+        )
+        for (place, row), generation in zip(rows, generations, strict=True)
+    ]
+
+
+def _gather(share: _Share, world_size: int) -> _Share:
+    """Return all processes' shares as one, in the split's order."""
+    shares: list[_Share] = [share] * world_size
+    if world_size > 1:
+        torch.distributed.all_gather_object(shares, share)
+    heard = sorted(itertools.chain.from_iterable(part.heard for part in shares), key=lambda row: row.place)
+    return _Share(
+        heard=heard,
+        skipped=sum((part.skipped for part in shares), Counter()),
+        seconds=max(part.seconds for part in shares),
+        peak_memory_bytes=max(part.peak_memory_bytes for part in shares),
+    )
+
+
+def _result(share: _Share, section: EvalSection, task: str) -> EvalResult:
+    if not share.heard:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(share.skipped.items()))
+        raise EvaluationError(
+            "there are no utterances to score",
+            f"none of the recordings can be used: {reasons}" if reasons else "the split is empty",
+            "check data.source and data.eval",
+        )
+    languages = {row.language for row in share.heard}
+    language = languages.pop() if len(languages) == 1 else None
+    # Several languages at once share the normaliser that harms none; translations are English.
+    written = "en" if task == "translate" else language or "several"
+    scores = score(
+        [row.reference for row in share.heard],
+        [row.hypothesis for row in share.heard],
+        normalizer=get_normalizer(section.normalizer, written),
+        bootstrap_samples=section.bootstrap_samples,
+    )
+    audio_seconds = sum(row.duration_s for row in share.heard)
+    return EvalResult(
+        wer=scores.wer,
+        cer=scores.cer,
+        wer_raw=scores.wer_raw,
+        cer_raw=scores.cer_raw,
+        wer_interval=scores.wer_interval,
+        utterances=len(share.heard),
+        normalizer=scores.normalizer,
+        language=language,
+        audio_context=section.audio_context,
+        rtfx=audio_seconds / share.seconds,
+        peak_memory_bytes=share.peak_memory_bytes,
+        substitutions=scores.words.substitutions,
+        deletions=scores.words.deletions,
+        insertions=scores.words.insertions,
+        hits=scores.words.hits,
+        audio_seconds=audio_seconds,
+        looping=sum(row.looping for row in share.heard),
+        skipped=dict(share.skipped),
+        predictions=tuple(_predictions(share.heard, scores)),
+    )
+
+
+def _predictions(heard: Sequence[_Heard], scores: Scores) -> Iterator[Prediction]:
+    for row, scored in zip(heard, scores.rows, strict=True):
+        yield Prediction(
+            id=row.utterance_id,
+            reference=row.reference,
+            hypothesis=row.hypothesis,
+            duration_s=row.duration_s,
+            wer=scored.words.rate,
+            substitutions=scored.words.substitutions,
+            deletions=scored.words.deletions,
+            insertions=scored.words.insertions,
+            hits=scored.words.hits,
+            speaker_id=row.speaker_id,
+            language=row.language,
+        )

@@ -1,0 +1,320 @@
+"""From waveforms to transcripts, one batch at a time: the only place where Whisper writes text.
+
+Greedy or beam search as kept by transformers, on encoder states and decoder prefixes of our own. So every
+precision, adapter and audio context takes the same path, each row can have its own language, and nothing is
+detected, sampled or carried over from other speech behind the caller's back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    GenerationConfig,
+    GenerationMixin,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    WhisperTimeStampLogitsProcessor,
+)
+from transformers.modeling_outputs import BaseModelOutput
+
+from whisper_peft.data.labels import language_code
+from whisper_peft.errors import EvaluationError
+from whisper_peft.model.audio_context import MAX_FRAMES, context_frames
+from whisper_peft.model.audio_context import encode as encode_features
+from whisper_peft.model.loading import Whisper
+from whisper_peft.model.log_mel import LogMel
+from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Waveform
+
+AudioContext: TypeAlias = Literal["full", "cut"]
+
+TOKENS_PER_SECOND_CAP = 40
+"""No speech is denser: Burmese, whose letters Whisper spells byte by byte, takes 2.8 tokens a letter at about
+13 letters a second. English and French prompts take at most 7 tokens a second."""
+
+TOKENS_CAP_OFFSET = 64
+"""Room for timestamps, and for a long word in a very short clip."""
+
+MAX_PROMPT_TOKENS = 223
+"""Previous text takes at most half of the decoder's positions, `<|startofprev|>` included (openai-whisper,
+`decoding.py`: `n_ctx // 2 - 1`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generated transcript.
+
+    `tokens` are the text and timestamp tokens after the prefix, without end-of-text. `looping` tells that the
+    model had not ended when the row's cap was reached, which healthy speech does not do.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    looping: bool
+
+
+def generate_transcripts(
+    whisper: Whisper,
+    waveforms: Sequence[Waveform],
+    *,
+    language: str | Sequence[str | None] | None,
+    task: str = "transcribe",
+    audio_context: AudioContext = "full",
+    num_beams: int = 1,
+    prompt_tokens: Sequence[int] = (),
+) -> list[str]:
+    """Transcribe one batch of clips of at most 30 s, without timestamps.
+
+    Args:
+        whisper: Model and companions; its mode is restored afterwards, so this may be called while training.
+        waveforms: Samples at 16 kHz.
+        language: Language of all clips, or of each. An English-only checkpoint takes None or English.
+        task: transcribe or translate.
+        audio_context: full: 30 s, as Whisper was trained; cut: as much as the longest clip lasts.
+        num_beams: Beams of the search; 1 is greedy.
+        prompt_tokens: Text that comes before, as tokens; the last 223 are read.
+
+    Raises:
+        EvaluationError: If a multilingual checkpoint is given no language.
+        DataError: If a language is unknown.
+    """
+    generations = generate(
+        whisper,
+        waveforms,
+        language=language,
+        task=task,
+        audio_context=audio_context,
+        num_beams=num_beams,
+        prompt_tokens=prompt_tokens,
+    )
+    return [generation.text for generation in generations]
+
+
+def generate(
+    whisper: Whisper,
+    waveforms: Sequence[Waveform],
+    *,
+    language: str | Sequence[str | None] | None,
+    task: str = "transcribe",
+    audio_context: AudioContext = "full",
+    num_beams: int = 1,
+    prompt_tokens: Sequence[int] = (),
+    timestamps: bool = False,
+) -> list[Generation]:
+    """Transcribe one batch as `generate_transcripts` does, with the tokens and whether a row looped.
+
+    With `timestamps` the text is cut into segments by timestamp tokens, under Whisper's rules for them.
+    """
+    if not waveforms:
+        return []
+    languages = [language] * len(waveforms) if language is None or isinstance(language, str) else language
+    prefixes = [
+        decoder_prefix(whisper, row, task, timestamps=timestamps, prompt_tokens=prompt_tokens)
+        for row in languages
+    ]
+    with listening(whisper):
+        states = encode(whisper, waveforms, audio_context=audio_context)
+        seconds = [len(waveform) / SAMPLING_RATE for waveform in waveforms]
+        return decode_states(
+            whisper, states, prefixes, seconds=seconds, num_beams=num_beams, timestamps=timestamps
+        )
+
+
+def decoder_prefix(
+    whisper: Whisper,
+    language: str | None,
+    task: str,
+    *,
+    timestamps: bool = False,
+    prompt_tokens: Sequence[int] = (),
+) -> list[int]:
+    """Return the tokens that the decoder is given: previous text, start, language, task, no-timestamps.
+
+    Raises:
+        EvaluationError: If a multilingual checkpoint is given no language, or an English-only one another.
+        DataError: If the language is unknown.
+    """
+    names = ["<|startoftranscript|>"]
+    code = check_language(whisper, language)
+    if whisper.is_multilingual:
+        names += [f"<|{code}|>", f"<|{task}|>"]
+    names += [] if timestamps else ["<|notimestamps|>"]
+    if prompt_tokens:
+        names.insert(0, "<|startofprev|>")
+    ids = [int(whisper.tokenizer.convert_tokens_to_ids(name)) for name in names]
+    if not prompt_tokens:
+        return ids
+    return [ids[0], *prompt_tokens[-MAX_PROMPT_TOKENS:], *ids[1:]]
+
+
+def check_language(whisper: Whisper, language: str | None) -> str:
+    """Return the code of the language that the checkpoint is told; `en` for English-only checkpoints.
+
+    Raises:
+        EvaluationError: If a multilingual checkpoint is given no language, or an English-only one another.
+        DataError: If the language is unknown.
+    """
+    code = language_code(language) if language else None
+    if whisper.is_multilingual:
+        if code:
+            return code
+        raise EvaluationError(
+            "no language is given",
+            "a multilingual checkpoint is always told the language: on short clips it guesses badly",
+            "set model.language, such as --model.language fr, or give the rows a language column",
+        )
+    if code not in (None, "en"):
+        raise EvaluationError(
+            f"language {language!r} for an English-only checkpoint",
+            "it knows no other language",
+            "choose a multilingual checkpoint, such as openai/whisper-tiny, or leave the language out",
+        )
+    return "en"
+
+
+@contextmanager
+def listening(whisper: Whisper) -> Iterator[None]:
+    """Switch to evaluation without gradients, in the model's precision, and back to each module's own mode.
+
+    Evaluation mode is also what makes gradient checkpointing step aside, so that decoding can cache.
+    """
+    modes = {module: module.training for module in whisper.model.modules()}
+    whisper.model.eval()
+    try:
+        with torch.no_grad(), whisper.precision.autocast(whisper.device):
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def audio_frames(duration_s: float, audio_context: AudioContext) -> int:
+    """Return the log-mel frames that the encoder hears of a clip.
+
+    Example:
+        >>> audio_frames(3.2, "cut"), audio_frames(3.2, "full")
+        (350, 3000)
+    """
+    return context_frames(duration_s) if audio_context == "cut" else MAX_FRAMES
+
+
+def encode(whisper: Whisper, waveforms: Sequence[Waveform], *, audio_context: AudioContext) -> Tensor:
+    """Return the encoder's states, shape `(batch, positions, width)`. Call it while `listening`."""
+    longest_s = max(len(waveform) for waveform in waveforms) / SAMPLING_RATE
+    if longest_s > WINDOW_S:
+        raise ValueError(f"a clip of {longest_s:.2f} s does not fit Whisper's window of {WINDOW_S:.0f} s")
+    samples = [torch.from_numpy(np.asarray(waveform, dtype=np.float32)) for waveform in waveforms]
+    padded = pad_sequence(samples, batch_first=True).to(whisper.device)
+    log_mel = _log_mel(whisper.num_mel_bins, whisper.device)
+    features = log_mel(padded, frames=audio_frames(longest_s, audio_context))
+    states: Tensor = encode_features(whisper.core, features)[0]
+    return states
+
+
+def decode_states(
+    whisper: Whisper,
+    states: Tensor,
+    prefixes: Sequence[Sequence[int]],
+    *,
+    seconds: Sequence[float],
+    num_beams: int = 1,
+    timestamps: bool = False,
+) -> list[Generation]:
+    """Search the transcripts of encoder states. Call it while `listening`.
+
+    Args:
+        whisper: Model and companions.
+        states: What `encode` returned.
+        prefixes: What the decoder is given for each row; all of one length.
+        seconds: Duration of each row, which caps its tokens.
+        num_beams: Beams of the search; 1 is greedy.
+        timestamps: Whether to apply Whisper's rules of timestamp tokens.
+    """
+    positions = whisper.config.max_target_positions
+    start = len(prefixes[0])
+    caps = torch.tensor([min(start + token_cap(duration), positions) for duration in seconds])
+    config = _search_config(whisper, max_length=int(caps.max()), num_beams=num_beams)
+    rules = [WhisperTimeStampLogitsProcessor(config, begin_index=start)] if timestamps else []
+    sequences = GenerationMixin.generate(
+        whisper.core,
+        generation_config=config,
+        encoder_outputs=BaseModelOutput(last_hidden_state=states),
+        # Whisper masks nothing; without a mask transformers warns about padding that is not there.
+        attention_mask=torch.ones(states.shape[:2], dtype=torch.long, device=states.device),
+        decoder_input_ids=torch.tensor(prefixes, device=whisper.device),
+        logits_processor=LogitsProcessorList(rules),
+        stopping_criteria=StoppingCriteriaList([_RowCaps(caps.to(whisper.device))]),
+    )
+    limits = (caps - start).tolist()
+    rows = sequences[:, start:].tolist()
+    return [_to_generation(whisper, row, limit) for row, limit in zip(rows, limits, strict=True)]
+
+
+def token_cap(duration_s: float) -> int:
+    """Return the number of tokens that no healthy transcript of so many seconds reaches.
+
+    It ends loops early: a loop in a clip of 3 s costs 184 steps instead of 446.
+
+    Example:
+        >>> token_cap(3.0)
+        184
+    """
+    return TOKENS_CAP_OFFSET + math.ceil(TOKENS_PER_SECOND_CAP * duration_s)
+
+
+@lru_cache(maxsize=4)
+def _log_mel(num_mel_bins: int, device: torch.device) -> LogMel:
+    return LogMel(num_mel_bins).to(device)
+
+
+def _search_config(whisper: Whisper, *, max_length: int, num_beams: int) -> GenerationConfig:
+    """Return the checkpoint's own settings (suppressed tokens, special ids) with our search."""
+    config: GenerationConfig = deepcopy(whisper.generation_config)
+    config.update(
+        max_length=max_length,
+        max_new_tokens=None,
+        num_beams=num_beams,
+        do_sample=False,
+        use_cache=True,
+        return_dict_in_generate=False,
+    )
+    return config
+
+
+class _RowCaps(StoppingCriteria):
+    """End each row at its own length, so that a row's transcript does not depend on its neighbours."""
+
+    def __init__(self, caps: Tensor) -> None:
+        self.caps = caps
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        beams = len(input_ids) // len(self.caps)
+        return input_ids.shape[1] >= self.caps.repeat_interleave(beams)
+
+
+def _to_generation(whisper: Whisper, row: list[int], limit: int) -> Generation:
+    end = whisper.tokenizer.eos_token_id
+    tokens = tuple(takewhile(lambda token: token != end, row))
+    return Generation(text_of(whisper, tokens).strip(), tokens, looping=len(tokens) >= limit)
+
+
+def text_of(whisper: Whisper, tokens: Sequence[int]) -> str:
+    """Return the text of generated tokens, with the space before it if there is one.
+
+    Special and timestamp tokens have greater ids than end-of-text.
+    """
+    end = int(whisper.tokenizer.eos_token_id)
+    words = [token for token in tokens if token < end]
+    return str(whisper.tokenizer.decode(words, clean_up_tokenization_spaces=False))
