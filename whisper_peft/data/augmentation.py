@@ -221,4 +221,5 @@ def _imported(effect: Any) -> Effect:
             raise RecipeError(f"augment.custom is {effect!r}", str(error), "give module:name") from error
     if not callable(effect):
         raise RecipeError(f"augment.custom holds {effect!r}", "it cannot be called", "give a function")
-    return effect
+    found: Effect = effect
+    return found
