@@ -1,0 +1,173 @@
+"""`README.md` of a run folder: a Hugging Face model card with nothing in it that was not measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult as CardResult
+from huggingface_hub import ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.recipe.yaml_files import read_recipe
+from whisper_peft.reporting import figures
+from whisper_peft.reporting.page import RATES, RECIPE_FILE
+from whisper_peft.reporting.run_report import RunReport, write_text
+from whisper_peft.reporting.verdict import caution, merge_sentence, training_skips, verdict
+from whisper_peft.types import EvalResult
+
+CARD_FILE = "README.md"
+
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
+
+MARKUP = re.compile(r"([\\`*_\[\]<>&|#~$])")
+"""Characters that Markdown, or HTML within it, would read as markup."""
+
+TRANSFORMERS = """\
+from transformers import pipeline
+
+recogniser = pipeline("automatic-speech-recognition", model={folder})
+print(recogniser("speech.flac", generate_kwargs={arguments})["text"])"""
+
+PEFT = """\
+from peft import PeftModel
+from transformers import WhisperForConditionalGeneration
+
+model = WhisperForConditionalGeneration.from_pretrained({base})
+model = PeftModel.from_pretrained(model, "adapter")"""
+
+
+def write_model_card(report: Mapping[str, Any], folder: Path) -> Path:
+    """Write the model card of a run into its folder, from its report and its `recipe.yaml`.
+
+    Raises:
+        StorageError: If the report lacks fields, or the folder is full or not writable.
+        RecipeError: If `recipe.yaml` is missing or damaged.
+
+    Example:
+        >>> write_model_card(run.report, run.folder)  # doctest: +SKIP
+        PosixPath('runs/demo/README.md')
+    """
+    card = render_model_card(RunReport.from_dict(report), read_recipe(folder / RECIPE_FILE))
+    return write_text(folder / CARD_FILE, card)
+
+
+def render_model_card(report: RunReport, recipe: Recipe) -> str:
+    """Return the card as Markdown with YAML front matter; every text in it is escaped."""
+    templates = Environment(
+        loader=PackageLoader("whisper_peft.reporting"),
+        finalize=escape_markdown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scored = list(_scored(report))
+    text = templates.get_template("card.md").render(
+        report=report,
+        form=figures,
+        rates=RATES,
+        scored=scored,
+        front_matter=Markup(_front_matter(report, recipe)),
+        base_sentence=_base_sentence(recipe),
+        verdict=verdict(report.evaluation),
+        caution=caution(report),
+        merge_sentence=merge_sentence(report.merge) if report.merge else None,
+        training_skips=training_skips(report),
+        search="greedily" if recipe.eval.num_beams == 1 else f"by {recipe.eval.num_beams} beams",
+        context="Whisper's 30 s window"
+        if recipe.eval.audio_context == "full"
+        else "as much context as speech",
+        snippets=[(title, Markup(code)) for title, code in _snippets(report, recipe)],
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).lstrip()
+
+
+def escape_markdown(value: object) -> str:
+    r"""Return text that Markdown shows as it is, on one line.
+
+    Example:
+        >>> print(escape_markdown("a_b <script>\n# c"))
+        a\_b \<script\> \# c
+    """
+    if isinstance(value, Markup):
+        return str(value)
+    return MARKUP.sub(r"\\\1", " ".join(str(value).split("\n")))
+
+
+def _scored(report: RunReport) -> Iterator[tuple[str, EvalResult]]:
+    if report.evaluation and report.evaluation.before:
+        yield "before", report.evaluation.before
+    if report.evaluation and report.evaluation.after:
+        yield "after", report.evaluation.after
+
+
+def _front_matter(report: RunReport, recipe: Recipe) -> str:
+    name = recipe.model.name
+    data = ModelCardData(
+        model_name=report.run.name,
+        base_model=name if HUB_NAME.fullmatch(name) and not Path(name).exists() else None,
+        library_name="transformers" if recipe.adapter.method == "full" else "peft",
+        pipeline_tag="automatic-speech-recognition",
+        language=_language_code(recipe),
+        tags=["whisper", "automatic-speech-recognition", recipe.adapter.method, "whisper-peft"],
+        metrics=["wer", "cer"],
+        eval_results=list(_card_results(report)) or None,
+    )
+    return data.to_yaml().strip()
+
+
+def _card_results(report: RunReport) -> Iterator[CardResult]:
+    after = report.evaluation.after if report.evaluation else None
+    if report.evaluation is None or after is None:
+        return
+    for metric, value in (("wer", after.wer), ("cer", after.cer)):
+        yield CardResult(
+            task_type="automatic-speech-recognition",
+            task_name="Speech recognition",
+            dataset_type=report.data.source if report.data else "unknown",
+            dataset_name=report.data.source if report.data else "unknown",
+            dataset_split=report.evaluation.scored_split,
+            metric_type=metric,
+            metric_name=f"{metric.upper()} in percent, {after.normalizer} normaliser",
+            metric_value=round(value * 100, 2),
+        )
+
+
+def _language_code(recipe: Recipe) -> str | None:
+    if recipe.model.language is None:
+        return "en" if recipe.model.name.endswith(".en") else None
+    language = recipe.model.language.lower()
+    return language if LANGUAGE_CODE.fullmatch(language) else None
+
+
+def _base_sentence(recipe: Recipe) -> str:
+    held = "" if recipe.model.quantize == "none" else f", its frozen weights held in {recipe.model.quantize}"
+    language = f" for {recipe.model.language}" if recipe.model.language else ""
+    method = {"lora": "LoRA", "full": "full fine-tuning"}[recipe.adapter.method]
+    return f"{recipe.model.name}, fine-tuned{language} by {method}{held}."
+
+
+def _snippets(report: RunReport, recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield how to use what the run left: a sentence, and code to type in the run folder."""
+    yield "From the command line, in this folder:", "whisper-peft transcribe . speech.flac"
+    arguments: dict[str, str] = {}
+    if recipe.model.language and not recipe.model.name.endswith(".en"):
+        arguments = {"language": recipe.model.language, "task": recipe.model.task}
+    whole = "model" if recipe.adapter.method == "full" else "merged" if report.merge else None
+    if whole:
+        yield (
+            f"With transformers, from the whole model in {whole}/:",
+            TRANSFORMERS.format(folder=json.dumps(whole), arguments=json.dumps(arguments)),
+        )
+    if recipe.adapter.method != "full":
+        yield (
+            "With peft, from the adapter on its base model:",
+            PEFT.format(base=json.dumps(recipe.model.name)),
+        )
