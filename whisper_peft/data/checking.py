@@ -1,0 +1,135 @@
+"""Which rows can be learned from, told from their text and the headers of their recordings.
+
+Reasons, beside those of `whisper_peft.data.decoding`: `empty-text`, `too-short` and `too-long` (by
+data.min_duration_s and data.max_duration_s), `label-too-long` (more tokens than the decoder has positions),
+and from the sources themselves `malformed-row` and `path-outside`. What only decoding shows (damage inside a
+file, NaN, silence) is counted when it is met.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from whisper_peft.data.decoding import header_duration_s
+from whisper_peft.data.sources import Source
+from whisper_peft.errors import AudioError, DataError
+from whisper_peft.recipe.sections import DataSection
+from whisper_peft.types import MAX_LABEL_TOKENS, Utterance
+
+_EXAMPLES = 3
+"""Ids that a message gives for each reason."""
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """The rows that can be used, and how many cannot, by reason."""
+
+    kept: tuple[Utterance, ...]
+    """With `duration_s` from the recording's header; None where only decoding can tell."""
+    skipped: Mapping[str, int]
+    examples: Mapping[str, tuple[str, ...]]
+    """The first ids of each reason."""
+    hours: float
+    """Length of the kept recordings."""
+
+    def sentence(self) -> str:
+        """Say in one line what was kept and what was not.
+
+        Example:
+            >>> RowCheck((), {"missing": 2}, {"missing": ("a", "b")}, 0.0).sentence()
+            '0 of 2 rows kept (0.00 h); missing: 2 (a, b)'
+        """
+        total = len(self.kept) + sum(self.skipped.values())
+        return f"{len(self.kept)} of {total} rows kept ({self.hours:.2f} h)" + "".join(
+            f"; {reason}: {count}{_such_as(self.examples.get(reason, ()), count)}"
+            for reason, count in sorted(self.skipped.items())
+        )
+
+
+def check_rows(
+    source: Source,
+    *,
+    section: DataSection,
+    label_length: Callable[[Utterance], int],
+    max_label_tokens: int = MAX_LABEL_TOKENS,
+) -> RowCheck:
+    """Look through a local source, before anything expensive begins.
+
+    Args:
+        source: A source whose rows bring no recordings along (`is_stream` is False).
+        section: The bounds of the durations.
+        label_length: Tokens that a row's transcript and prefix take.
+        max_label_tokens: Positions that the decoder has.
+
+    Raises:
+        DataError: If no row is left.
+
+    Example:
+        >>> from whisper_peft.data.sources import open_source
+        >>> section = DataSection(source=[{"audio": "no.wav", "text": "A"}])
+        >>> check_rows(open_source(section, "all"), section=section, label_length=lambda row: 5) # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        whisper_peft.errors.DataError: no row of ... can be used - missing: 1 (row:0) - mend ...
+    """
+    kept: list[Utterance] = []
+    refused: dict[str, list[str]] = {}
+    for utterance in source:
+        checked, reason = _check(utterance, section, label_length, max_label_tokens)
+        if reason is None:
+            kept.append(checked)
+        else:
+            refused.setdefault(reason, []).append(utterance.id)
+    counts = Counter({reason: len(ids) for reason, ids in refused.items()}) + Counter(source.skipped)
+    examples = {reason: tuple(ids[:_EXAMPLES]) for reason, ids in refused.items()}
+    hours = sum(utterance.duration_s or 0.0 for utterance in kept) / 3600
+    check = RowCheck(tuple(kept), dict(counts), examples, hours)
+    if not kept:
+        why = check.sentence().partition("; ")[2] or "there are no rows"
+        raise DataError(f"no row of {source.name} can be used", why, "mend the rows or name another source")
+    return check
+
+
+def refusal(
+    utterance: Utterance,
+    *,
+    section: DataSection,
+    label_length: Callable[[Utterance], int],
+    max_label_tokens: int = MAX_LABEL_TOKENS,
+) -> str | None:
+    """Return the reason why a row cannot be used, None if nothing speaks against it.
+
+    Example:
+        >>> import numpy as np
+        >>> row = Utterance("a", np.ones(160_000), "word " * 500, sampling_rate=16_000)
+        >>> refusal(row, section=DataSection(), label_length=lambda row: 505)
+        'label-too-long'
+    """
+    return _check(utterance, section, label_length, max_label_tokens)[1]
+
+
+def _check(
+    utterance: Utterance,
+    section: DataSection,
+    label_length: Callable[[Utterance], int],
+    max_label_tokens: int,
+) -> tuple[Utterance, str | None]:
+    """Return the row with its duration, and the reason against it."""
+    if not utterance.text.strip():
+        return utterance, "empty-text"
+    try:
+        duration_s = header_duration_s(utterance.audio, utterance.sampling_rate)
+    except AudioError as error:
+        return utterance, error.reason
+    checked = dataclasses.replace(utterance, duration_s=duration_s)
+    if duration_s is not None and duration_s < section.min_duration_s:
+        return checked, "too-short"
+    if duration_s is not None and duration_s > section.max_duration_s:
+        return checked, "too-long"
+    return checked, "label-too-long" if label_length(checked) > max_label_tokens else None
+
+
+def _such_as(ids: tuple[str, ...], count: int) -> str:
+    return f" ({', '.join(ids)}{', ...' if count > len(ids) else ''})" if ids else ""

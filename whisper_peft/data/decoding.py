@@ -1,0 +1,238 @@
+"""From a recording as it lies (path, bytes, array) to Whisper's input: 16 kHz, mono, float32.
+
+Why a recording is refused is a short word that reports count by:
+
+| reason | meaning |
+|---|---|
+| `missing` | there is no such file |
+| `unreadable` | the bytes are no audio, or are damaged |
+| `truncated` | the recording ends before its own header says |
+| `no-decoder` | m4a, aac, wma, webm or amr, and no ffmpeg to read it |
+| `sampling-rate` | the rate is not given, or is not one of speech |
+| `empty` | there are no samples |
+| `not-finite` | there are NaN or infinite samples |
+| `silent` | every sample is zero, though there is a transcript |
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+from audioread import DecodeError, ffdec
+from numpy.typing import NDArray
+
+from whisper_peft.data.containers import foreign_container, is_cut_short, states_its_length
+from whisper_peft.errors import AudioError
+from whisper_peft.types import SAMPLING_RATE, Utterance, Waveform
+
+_BLOCK_FRAMES = 1 << 20
+"""Frames read at a time, so that a header that promises terabytes costs nothing."""
+
+_MP3_SLACK = 4 * 1152
+"""Samples by which an mp3 may fall short of its header, which can count the encoder's delay and padding."""
+
+_RATES = range(2_000, 768_001)
+"""Sampling rates in Hz that speech is recorded at, with room on both sides."""
+
+
+def decode(utterance: Utterance) -> Utterance:
+    """Return the utterance with its audio at 16 kHz, mono, float32.
+
+    Any rate is resampled (soxr, high quality), channels are averaged, integers are scaled to [-1, 1). A 2-D
+    array may be `(channels, samples)` or `(samples, channels)`: the shorter axis is the channels.
+
+    Raises:
+        AudioError: If the recording cannot be used; its `reason` is one of the module's table. Digital
+            silence is refused only where there is text, which a model would learn to invent.
+
+    Example:
+        >>> tone = np.sin(np.arange(8_000) / 10)
+        >>> decode(Utterance("a", tone, "hum", sampling_rate=8_000)).waveform.shape
+        (16000,)
+    """
+    with _naming(utterance.audio, utterance.id):
+        waveform = _to_waveform(*_read(utterance))
+        if utterance.text.strip() and not waveform.any():
+            raise _refusal("silent", "every sample is zero, though there is a transcript", "leave it out")
+    return utterance.with_audio(waveform)
+
+
+def header_duration_s(audio: Path | bytes | NDArray[Any], sampling_rate: int | None = None) -> float | None:
+    """Return how long a recording lasts in seconds, reading no more than its header.
+
+    None where only decoding can tell (m4a and the like).
+
+    Raises:
+        AudioError: If the header already shows that the recording cannot be used.
+
+    Example:
+        >>> header_duration_s(np.zeros(8_000), 16_000)
+        0.5
+    """
+    with _naming(audio, "recording"):
+        if isinstance(audio, np.ndarray):
+            return _checked_length(max(audio.shape, default=0)) / _checked_rate(sampling_rate)
+        with _opened(audio) as stream:
+            if _needs_ffmpeg(stream):
+                return None
+            with _sound_file(stream) as file:
+                return _checked_length(file.frames) / _checked_rate(file.samplerate)
+
+
+@contextmanager
+def _naming(audio: Path | bytes | NDArray[Any], name: str) -> Iterator[None]:
+    """Put the recording's name before the reason why it is refused."""
+    try:
+        yield
+    except AudioError as error:
+        what = str(audio) if isinstance(audio, Path) else f"audio of {name}"
+        raise AudioError(what, error.why, error.todo, reason=error.reason) from error.__cause__
+
+
+def _refusal(reason: str, why: str, todo: str) -> AudioError:
+    return AudioError("", why, todo, reason=reason)
+
+
+def _checked_rate(sampling_rate: int | None) -> int:
+    if sampling_rate is None:
+        raise _refusal("sampling-rate", "an array was given without its rate", "give sampling_rate with it")
+    if int(sampling_rate) not in _RATES:
+        why = f"a rate of {sampling_rate} Hz is outside {_RATES[0]} to {_RATES[-1]} Hz"
+        raise _refusal("sampling-rate", why, "export it again with its true rate")
+    return int(sampling_rate)
+
+
+def _checked_length(samples: int) -> int:
+    if not samples:
+        raise _refusal("empty", "there are no samples in it", "record or export it again")
+    return samples
+
+
+def _read(utterance: Utterance) -> tuple[NDArray[np.float32], int]:
+    audio = utterance.audio
+    if isinstance(audio, np.ndarray):
+        return _mono(_scaled(audio)), _checked_rate(utterance.sampling_rate)
+    with _opened(audio) as stream:
+        return _read_with_ffmpeg(audio) if _needs_ffmpeg(stream) else _read_sound_file(stream)
+
+
+def _to_waveform(samples: NDArray[np.float32], rate: int) -> Waveform:
+    _checked_length(len(samples))
+    if not np.isfinite(samples).all():
+        raise _refusal("not-finite", "there are NaN or infinite samples in it", "export it again")
+    if rate != SAMPLING_RATE:
+        samples = soxr.resample(samples, rate, SAMPLING_RATE, quality="HQ")
+        _checked_length(len(samples))
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32, copy=False)
+    if samples.dtype.kind not in "iu":
+        raise _refusal("unreadable", f"an array of {samples.dtype} is no audio", "give floats or integers")
+    half = 2.0 ** (8 * samples.dtype.itemsize - 1)
+    offset = half if samples.dtype.kind == "u" else 0.0
+    return ((samples.astype(np.float64) - offset) / half).astype(np.float32)
+
+
+def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    if samples.ndim == 1:
+        return samples
+    if samples.ndim != 2:
+        raise _refusal("unreadable", f"an array of shape {samples.shape} is no audio", "give 1 or 2 axes")
+    mono: NDArray[np.float32] = samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
+    return mono
+
+
+@contextmanager
+def _opened(audio: Path | bytes) -> Iterator[BinaryIO]:
+    if isinstance(audio, bytes):
+        yield io.BytesIO(audio)
+        return
+    try:
+        if not audio.is_file():
+            raise _refusal("missing", "there is no such file", "check its path")
+        stream = audio.open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise _refusal("unreadable", str(error), "check its path and permissions") from error
+    with stream:
+        yield stream
+
+
+def _needs_ffmpeg(stream: BinaryIO) -> bool:
+    head = stream.read(16)
+    stream.seek(0)
+    _checked_length(len(head))
+    container = foreign_container(head)
+    if container and not _has_ffmpeg():
+        todo = "install ffmpeg (apt install ffmpeg, brew install ffmpeg), or convert it to flac or wav"
+        raise _refusal("no-decoder", f"{container} needs ffmpeg, which is not installed", todo)
+    return container is not None
+
+
+@functools.cache
+def _has_ffmpeg() -> bool:
+    return bool(ffdec.available())
+
+
+@contextmanager
+def _sound_file(stream: BinaryIO) -> Iterator[soundfile.SoundFile]:
+    todo = "copy or export it again, as flac or wav"
+    try:
+        with soundfile.SoundFile(stream) as file:
+            yield file
+    except soundfile.LibsndfileError as error:
+        raise _refusal("unreadable", error.error_string.rstrip("."), todo) from error
+    except TypeError as error:
+        raise _refusal("unreadable", "it is raw samples without a header", todo) from error
+
+
+def _read_sound_file(stream: BinaryIO) -> tuple[NDArray[np.float32], int]:
+    if is_cut_short(stream):
+        raise _refusal("truncated", "it ends before its header says", "copy or download it again")
+    promise_is_exact = states_its_length(stream)
+    with _sound_file(stream) as file:
+        rate, promised = _checked_rate(file.samplerate), file.frames
+        samples = np.concatenate([block.mean(axis=1) for block in _blocks(file)] or [np.zeros(0, np.float32)])
+    if promise_is_exact and len(samples) + _MP3_SLACK < promised:
+        why = f"it holds {len(samples)} of the {promised} samples that its header promises"
+        raise _refusal("truncated", why, "copy or download it again")
+    return samples, rate
+
+
+def _blocks(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+    while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        yield block
+
+
+def _read_with_ffmpeg(audio: Path | bytes) -> tuple[NDArray[np.float32], int]:
+    with tempfile.NamedTemporaryFile() as copy:  # ffmpeg wants a file
+        if isinstance(audio, bytes):
+            copy.write(audio)
+            copy.flush()
+        path = Path(copy.name) if isinstance(audio, bytes) else audio.resolve()
+        try:
+            with ffdec.FFmpegAudioFile(str(path)) as file:
+                rate, channels, promised_s, pcm = (
+                    file.samplerate,
+                    file.channels,
+                    file.duration,
+                    b"".join(file),
+                )
+        except (DecodeError, OSError) as error:
+            raise _refusal("unreadable", "ffmpeg cannot read it", "convert it to flac or wav") from error
+    frames = len(pcm) // (2 * channels)
+    if frames / _checked_rate(rate) < 0.95 * promised_s - 0.2:  # ffmpeg prints tenths of a second
+        raise _refusal("truncated", "it ends before its header says", "copy or download it again")
+    samples = _scaled(np.frombuffer(pcm, "<i2", count=frames * channels)).reshape(-1, channels)
+    return samples.mean(axis=1), rate

@@ -1,0 +1,252 @@
+"""Where utterances come from: a path of any known kind, a name on the Hub, or an object in memory.
+
+Every kind gives the same: undecoded utterances in a fixed order, as often as they are asked for. A *local*
+source is cheap to look through before the expensive part begins; a *stream* is read a row at a time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from whisper_peft.data.archives import ARCHIVE_SUFFIXES, archives_in, open_archives
+from whisper_peft.data.held_out import HOLD_OUT_SEED, HoldOut, choose_hold_out
+from whisper_peft.data.hub import open_hub
+from whisper_peft.data.in_memory import open_table
+from whisper_peft.data.manifests import MANIFEST_SUFFIXES, metadata_files, open_manifests
+from whisper_peft.data.openslr import FolderCorpus, split_folders
+from whisper_peft.data.parquet import open_shards, shards_in
+from whisper_peft.data.splits import Choice, Role, choose, choose_named
+from whisper_peft.errors import DataError
+from whisper_peft.recipe.sections import DataSection
+from whisper_peft.types import Utterance
+
+logger = logging.getLogger(__name__)
+
+
+class Rows(Protocol):
+    """Utterances of one kind of source."""
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether rows bring their recordings along, so that looking through them is not cheap."""
+
+    @property
+    def count(self) -> int | None:
+        """Rows there are, None where only reading them all would tell."""
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Rows that the last pass could not offer, by reason."""
+
+    def __iter__(self) -> Iterator[Utterance]:
+        """Yield undecoded utterances, from the first one at each call."""
+
+
+class Source(Rows, Protocol):
+    """The rows for one purpose, with unique ids."""
+
+    @property
+    def name(self) -> str:
+        """The source and its split, for messages."""
+
+    @property
+    def split(self) -> str:
+        """A name that opens the same rows again, for records."""
+
+    @property
+    def sentence(self) -> str:
+        """What was opened and why, in one line."""
+
+
+class _Corpus(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def config(self) -> str: ...
+    @property
+    def splits(self) -> Sequence[str]: ...
+    def select(self, split: str | None) -> Rows: ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A split of a corpus, or the part of it that is, or is not, held out."""
+
+    rows: Rows
+    name: str
+    split: str
+    sentence: str
+    hold_out: HoldOut | None = None
+    keeps_held_out: bool = False
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether rows bring their recordings along."""
+        return self.rows.is_stream
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Rows that the last pass could not offer, by reason."""
+        return self.rows.skipped
+
+    @property
+    def count(self) -> int | None:
+        """Rows there are, None where only reading a stream would tell."""
+        if self.hold_out is None:
+            return self.rows.count
+        return None if self.is_stream else sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        rows: Iterable[Utterance] = self.rows
+        if not self.is_stream:
+            rows = _with_unique_ids(rows)
+        if (hold_out := self.hold_out) is not None:
+            rows = (row for row in rows if hold_out(row) == self.keeps_held_out)
+        return iter(rows)
+
+
+def open_split(section: DataSection, which: Role, *, seed: int = HOLD_OUT_SEED) -> Source:
+    """Open the rows to train on, to score, or to choose the best step by.
+
+    A split that the user named is taken or refused; a default one that is absent is replaced by the only one
+    that looks right; without any, a tenth is held out: whole speakers, else whole sentences. What was done
+    stands in the source's `sentence`, which is also logged.
+
+    Raises:
+        DataError: If the source is missing, empty or of no known kind, or the split is not there.
+
+    Example:
+        >>> section = DataSection(source=[{"audio": "a.wav", "text": str(n)} for n in range(20)])
+        >>> open_split(section, "train").count, open_split(section, "eval").count
+        (18, 2)
+    """
+    wanted = section.train if which == "train" else (section.dev if which == "dev" else None) or section.eval
+    corpus = _open_corpus(section, wanted)
+    choice = choose(section, which, corpus.splits, source=corpus.name, config=corpus.config)
+    return _select(corpus, choice, seed, purpose=which)
+
+
+def open_source(section: DataSection, split_name: str, *, seed: int = HOLD_OUT_SEED) -> Source:
+    """Open a split by its name; `all` stands for every row.
+
+    Raises:
+        DataError: If the source is missing, empty or of no known kind, or the split is not there.
+
+    Example:
+        >>> section = DataSection(source=[{"audio": "a.wav", "text": "A", "split": "test"}])
+        >>> [utterance.text for utterance in open_source(section, "test")]
+        ['A']
+    """
+    corpus = _open_corpus(section, split_name)
+    choice = choose_named(split_name, corpus.splits, source=corpus.name, config=corpus.config)
+    return _select(corpus, choice, seed, purpose="rows")
+
+
+def recognise(path: Path) -> str:
+    """Name the kind of data at a path: openslr-folder, openslr-tar, metadata-folder, manifest or parquet.
+
+    Raises:
+        DataError: If there is nothing, or nothing of a known kind.
+
+    Example:
+        >>> recognise(Path("no.jsonl"))
+        Traceback (most recent call last):
+        whisper_peft.errors.DataError: data.source no.jsonl is missing - there is no such path - check it
+    """
+    if not path.exists():
+        raise DataError(f"data.source {path} is missing", "there is no such path", "check it")
+    kind = _folder_kind(path) if path.is_dir() else _file_kind(path)
+    if kind is None:
+        why = "nothing in it says what was spoken"
+        raise DataError(f"data.source {path} is of no known kind", why, f"give {_KINDS}")
+    return kind
+
+
+_KINDS = "an OpenSLR folder or tar, a folder with metadata.jsonl, a .jsonl, .csv or .tsv manifest, or parquet"
+
+
+def _file_kind(path: Path) -> str | None:
+    if path.name.endswith(ARCHIVE_SUFFIXES):
+        return "openslr-tar"
+    if path.suffix == ".parquet":
+        return "parquet"
+    return "manifest" if path.suffix in MANIFEST_SUFFIXES else None
+
+
+def _folder_kind(path: Path) -> str | None:
+    if metadata_files(path):
+        return "metadata-folder"
+    if split_folders(path):
+        return "openslr-folder"
+    if archives_in(path):
+        return "openslr-tar"
+    return "parquet" if shards_in(path) else None
+
+
+def _open_corpus(section: DataSection, wanted: str) -> _Corpus:
+    source = section.source
+    if not isinstance(source, str | Path):
+        return open_table(source, section)
+    path = Path(source).expanduser()
+    if not path.exists() and _is_hub_name(str(source)):
+        return open_hub(str(source), section, wanted=wanted)
+    return _open_path(path, section)
+
+
+def _open_path(path: Path, section: DataSection) -> _Corpus:
+    name = str(path)
+    match recognise(path):
+        case "openslr-folder":
+            return FolderCorpus(name, split_folders(path))
+        case "openslr-tar":
+            return open_archives(archives_in(path), name=name)
+        case "parquet":
+            return open_shards(path, section, name=name)
+        case "manifest":
+            return open_manifests((path,), section, name=name)
+        case _:
+            return open_manifests(metadata_files(path), section, name=name)
+
+
+def _is_hub_name(source: str) -> bool:
+    """Tell whether a name could be a repository's: `owner/name` or `name`, without a suffix of ours."""
+    has_suffix = source.endswith((*MANIFEST_SUFFIXES, *ARCHIVE_SUFFIXES, ".parquet"))
+    return re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) is not None and not has_suffix
+
+
+def _select(corpus: _Corpus, choice: Choice, seed: int, *, purpose: str) -> Source:
+    rows = corpus.select(choice.split)
+    label = choice.label
+    selection = Selection(rows, f"{corpus.name} ({label})", label, f"{purpose}: {label} of {corpus.name}")
+    why = [choice.reason] if choice.reason else []
+    if not rows.is_stream and (repeats := _count_repeated_ids(rows)):
+        why.append(f"{repeats} ids were used twice and got a suffix")
+    if choice.part != "whole":
+        rule = choose_hold_out(rows, is_stream=rows.is_stream, seed=seed, source=selection.name)
+        why.append(f"parted by {rule.by}, seed {seed}")
+        selection = dataclasses.replace(selection, hold_out=rule, keeps_held_out=choice.part == "held-out")
+    sentence = f"{selection.sentence} ({'; '.join(why)})" if why else selection.sentence
+    logger.info(sentence)
+    return dataclasses.replace(selection, sentence=sentence)
+
+
+def _count_repeated_ids(rows: Rows) -> int:
+    ids = [row.id for row in rows]
+    return len(ids) - len(set(ids))
+
+
+def _with_unique_ids(rows: Iterable[Utterance]) -> Iterator[Utterance]:
+    """Give the second and later uses of an id the suffix -2, -3 and so on."""
+    given: set[str] = set()
+    for row in rows:
+        candidates = (f"{row.id}-{use}" for use in itertools.count(2))
+        unique = row.id if row.id not in given else next(name for name in candidates if name not in given)
+        given.add(unique)
+        yield row if unique == row.id else dataclasses.replace(row, id=unique)
