@@ -8,17 +8,16 @@ Copyright (c) 2022 OpenAI, MIT licence. Tokenizers carry the same map as `normal
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 
 import regex
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
 from whisper_peft.errors import EvaluationError, did_you_mean
+from whisper_peft.model.whisper_tokenizers import english_spelling
 
 ENGLISH = frozenset({"en", "english", "<|en|>"})
 
@@ -80,19 +79,6 @@ def get_normalizer(name: str = "auto", language: str | None = None) -> Normalize
     return Normalizer(name, BUILDERS[name]())
 
 
-@cache
-def english_spelling() -> dict[str, str]:
-    """Return the map from British to American spellings that tokenizers save as `normalizer.json`.
-
-    Example:
-        >>> english_spelling()["colour"]
-        'color'
-    """
-    packaged = resources.files("whisper_peft") / "english_spelling.json"
-    spelling: dict[str, str] = json.loads(packaged.read_text(encoding="utf-8"))
-    return spelling
-
-
 def keep_marks(text: str) -> str:
     """Replace punctuation and symbols by spaces, in Unicode's form NFKC, and keep marks on their letters."""
     visible = UNWRITTEN.sub("", unicodedata.normalize("NFKC", text))
@@ -113,7 +99,7 @@ def _basic() -> Callable[[str], str]:
 
 def _marks() -> Callable[[str], str]:
     normalize = BasicTextNormalizer()
-    normalize.clean = keep_marks
+    normalize.clean = lambda s: keep_marks(s)
     result: Callable[[str], str] = normalize
     return result
 

@@ -3,7 +3,8 @@
 import pytest
 
 from whisper_peft.errors import EvaluationError
-from whisper_peft.evaluation.normalizers import english_spelling, get_normalizer
+from whisper_peft.evaluation.normalizers import get_normalizer
+from whisper_peft.model.whisper_tokenizers import english_spelling
 
 SAMPLES = {
     "hi": ("हिन्दी में बात करें।", "हिन्दी में बात करें"),
