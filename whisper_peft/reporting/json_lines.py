@@ -39,7 +39,7 @@ class TrainingLog:
             ((1.0, 2.0),)
         """
         rows = (*self.training, *self.evaluations)
-        return tuple((float(row["step"]), float(row[name])) for row in rows if row.get(name) is not None)
+        return tuple((float(row["step"]), float(row[name])) for row in rows if _is_number(row.get(name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,11 @@ def read_log(folder: Path) -> TrainingLog:
     rows, damaged = _rows(folder / LOG_FILE)
     if rows is None:
         return TrainingLog((), (), (f"{LOG_FILE} is missing: there are no curves.",))
-    usable = [row for row in rows if isinstance(row.get("step"), int)]
+    usable = [
+        row for row in rows if all(map(_is_number, (row.get("step"), row.get("loss", row.get("eval_wer")))))
+    ]
     training = {row["step"]: row for row in usable if "loss" in row}
-    evaluations = {row["step"]: row for row in usable if "eval_wer" in row}
+    evaluations = {row["step"]: row for row in usable if "loss" not in row}
     notes = [*_damage(LOG_FILE, damaged + len(rows) - len(usable))]
     broken = [str(step) for step, row in sorted(training.items()) if not math.isfinite(float(row["loss"]))]
     if broken:
@@ -112,6 +114,10 @@ def _rows(path: Path) -> tuple[list[dict[str, Any]] | None, int]:
         else:
             damaged += 1
     return rows, damaged
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _by_step(rows: Mapping[int, Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:

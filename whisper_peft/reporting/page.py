@@ -35,6 +35,7 @@ COUNTS = {
     "deletions": "Words left out",
     "insertions": "Words added",
     "hits": "Words right",
+    "looping": "Transcripts cut because they did not end",
 }
 
 

@@ -62,13 +62,22 @@ def merge_sentence(merge: MergeResult) -> str:
     else:
         transcripts = f"transcripts differ on {len(merge.differing)} of {merge.clips} clips"
     largest, accepted = f"{merge.max_logit_difference:.2g}", f"{merge.tolerance:g}"
-    return f"logits differ by at most {largest} (accepted: {accepted}); {transcripts}"
+    return f"logits differ by at most {largest} (accepted: {accepted}); {transcripts}{_left_behind(merge)}"
 
 
 def training_skips(report: RunReport) -> Mapping[str, int]:
     """Return the training rows that were left out, by reason: as prepared, else as met in the loop."""
     prepared = report.data.skipped if report.data else {}
     return prepared or (report.train.skipped if report.train else {})
+
+
+def _left_behind(merge: MergeResult) -> str:
+    """Say what leaving the quantised weights changed, where the run trained on such."""
+    logits, equal = merge.quantized_max_logit_difference, merge.quantized_transcripts_equal
+    if logits is None or equal is None:
+        return ""
+    transcripts = f"{percent(equal, digits=0)} of transcripts equal"
+    return f"; from the quantised model logits differ by at most {logits:.2g}, {transcripts}"
 
 
 def _change(before: float, after: float) -> str:

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whisper_peft.errors import StorageError
+from whisper_peft.reporting.page import write_page
+from whisper_peft.reporting.run_report import EvaluationRecord, read_report
+
+VOID = {"meta"}
+
+
+@dataclass
+class Figure:
+    attributes: dict[str, str]
+    text: str = ""
+
+
+@dataclass
+class Page(HTMLParser):
+    """Elements and visible text of a page; refuses elements that do not close."""
+
+    source: str
+    tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.feed(self.source)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, attributes))
+        if tag == "data":
+            self.figures.append(Figure(attributes))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "data":
+            self.figures[-1].text += data
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def value(self, path: str) -> str:
+        return next(
+            one.attributes["value"] for one in self.figures if one.attributes.get("data-path") == path
+        )
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
+    if children is None:
+        return {path: value}
+    found: dict[str, Any] = {}
+    for name, child in children:
+        found |= leaves(child, f"{path}.{name}" if path else str(name))
+    return found
+
+
+def printed_number(text: str) -> float:
+    """Read a printed figure back into the unit of the report."""
+    number, _, unit = text.replace(",", "").partition(" ")
+    scales = {"%": 0.01, "points": 0.01, "GiB": 2**30, "MiB": 2**20, "s": 1, "": 1}
+    if unit in scales:
+        return float(number) * scales[unit]
+    minutes = re.fullmatch(r"(\d+) min (\d+) s", text)
+    assert minutes, text
+    return 60 * int(minutes[1]) + int(minutes[2])
+
+
+def render(folder: Path) -> Page:
+    return Page(write_page(folder).read_text(encoding="utf-8"))
+
+
+def test_every_figure_equals_the_report(run_folder: Path) -> None:
+    report = leaves(json.loads((run_folder / "report.json").read_text()))
+    figures = [one for one in render(run_folder).figures if "data-path" in one.attributes]
+    assert len(figures) > 60
+    for figure in figures:
+        path, exact = figure.attributes["data-path"], float(figure.attributes["value"])
+        if path.startswith("difference."):
+            name = path.removeprefix("difference.")
+            expected = report[f"evaluation.after.{name}"] - report[f"evaluation.before.{name}"]
+        else:
+            expected = report[path]
+        assert exact == expected, path
+        assert printed_number(figure.text) == pytest.approx(expected, rel=1e-2, abs=5e-5), path
+
+
+def test_every_measured_number_is_on_the_page(run_folder: Path) -> None:
+    report = leaves(json.loads((run_folder / "report.json").read_text()))
+    shown = {one.attributes.get("data-path") for one in render(run_folder).figures}
+    measured = {
+        path
+        for path, value in report.items()
+        if isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and not path.startswith("train.skipped")
+    }
+    assert measured - shown == {"evaluation.before.skipped.unreadable"}
+
+
+def test_rates_of_utterances_equal_the_predictions(run_folder: Path) -> None:
+    rows = [json.loads(line) for line in (run_folder / "predictions.jsonl").read_text().splitlines()]
+    scored = {f"{row['when']}/{row['id']}": row["wer"] for row in rows}
+    shown = [one for one in render(run_folder).figures if "data-prediction" in one.attributes]
+    assert len(shown) >= 20
+    for one in shown:
+        assert float(one.attributes["value"]) == scored[one.attributes["data-prediction"]]
+
+
+def test_page_needs_nothing_from_outside(run_folder: Path) -> None:
+    page = render(run_folder)
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "img", "iframe", "object"}
+    assert not any("src" in attributes or "href" in attributes for _, attributes in page.tags)
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+    assert not re.search(r"url\(|@import", page.source)
+
+
+def test_markup_in_texts_is_shown_and_not_run(make_run: Callable[..., Path], run_folder: Path) -> None:
+    evil = "\"><script>alert('x')</script><img src=x onerror=y>{{ 7 * 7 }}"
+    report = read_report(run_folder)
+    folder = make_run(
+        run=report.run.model_copy(update={"name": evil, "command": evil, "folder": evil}),
+        data=report.data.model_copy(update={"source": evil, "text_style": evil, "skipped": {evil: 3}}),
+        train=replace(report.train, stopped_by=evil),
+        merge=replace(report.merge, folder=evil, differing=(evil,), transcripts_equal=False),
+    )
+    (folder / "recipe.yaml").write_text(f"name: {evil}\n")
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    for row in rows:
+        row.update(id=evil + row["id"], speaker_id=evil, reference=evil + row["reference"])
+    (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = render(folder)
+    assert not {"script", "img"} & {tag for tag, _ in page.tags}
+    assert page.text.count(evil) > 20
+    assert "49" not in page.value("data.skipped." + evil)
+
+
+def test_words_carry_marks_besides_colour(run_folder: Path) -> None:
+    page = render(run_folder)
+    classes = [attributes.get("class") for _, attributes in page.tags]
+    assert {"deleted", "inserted", "substituted"} <= set(classes)
+    assert '.deleted::before { content: "−"' in page.source
+    assert '.inserted::before { content: "+"' in page.source
+    assert "→" in page.text
+
+
+def test_plots_say_what_they_show(run_folder: Path) -> None:
+    labels = [attributes["aria-label"] for tag, attributes in render(run_folder).tags if tag == "svg"]
+    assert [label.split(" over ")[0] for label in labels] == [
+        "Loss",
+        "WER",
+        "Learning rate",
+        "Audio-seconds per second",
+        "Data wait",
+        "Gradient norm",
+    ]
+    report = read_report(run_folder)
+    assert f"scored on test: {report.evaluation.before.wer * 100:.3g} % at step 0" in labels[1]
+
+
+@pytest.mark.parametrize("missing", ["log.jsonl", "predictions.jsonl", "recipe.yaml"])
+def test_missing_file_leaves_a_note(run_folder: Path, missing: str) -> None:
+    (run_folder / missing).unlink()
+    assert f"{missing} is missing" in render(run_folder).text
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "predictions.jsonl"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\xff\xfe", b"[]\nnull\n{", b'{"step": true}\n{"step": 1, "loss": "x"}']
+)
+def test_damaged_lines_leave_the_scores(run_folder: Path, name: str, content: bytes) -> None:
+    (run_folder / name).write_bytes(content)
+    page = render(run_folder)
+    assert page.value("evaluation.after.wer") == str(read_report(run_folder).evaluation.after.wer)
+
+
+def test_loss_that_is_not_a_number_is_marked(run_folder: Path) -> None:
+    path = run_folder / "log.jsonl"
+    path.write_text(re.sub(r'"loss": [\d.]+', '"loss": NaN', path.read_text(), count=5))
+    page = render(run_folder)
+    assert "The loss was not a number at 5 steps, first at step 1." in page.text
+    assert sum(attributes.get("class") == "gap" for _, attributes in page.tags) == 5
+    assert "nan" not in page.source.lower().replace("not a number", "")
+
+
+def test_figures_that_are_not_finite_are_named(make_run: Callable[..., Path], run_folder: Path) -> None:
+    diverged = replace(read_report(run_folder).train, final_loss=math.nan)
+    assert "Final loss not a number" in render(make_run(train=diverged)).text
+
+
+def test_interrupted_run_has_a_page(make_run: Callable[..., Path], run_folder: Path) -> None:
+    record = EvaluationRecord(before=read_report(run_folder).evaluation.before, scored_split="test")
+    folder = make_run(evaluation=record, merge=None)
+    path = folder / "predictions.jsonl"
+    before = [line for line in path.read_text().splitlines(keepends=True) if '"when": "before"' in line]
+    path.write_text("".join(before))
+    page = render(folder)
+    assert "after training it was not measured" in page.text
+    assert "Most word errors before training" in page.text
+    assert "Most improved" not in page.text
+
+
+def test_run_without_training_has_a_page(make_run: Callable[..., Path]) -> None:
+    page = render(make_run(train=None, evaluation=None, merge=None, data=None, adapter=None))
+    assert "Training did not end." in page.text
+    assert "The WER was not measured." in page.text
+
+
+def test_page_without_a_report_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"no report\.json"):
+        write_page(tmp_path)
+
+
+def test_long_run_stays_a_small_page(run_folder: Path) -> None:
+    path = run_folder / "log.jsonl"
+    row = json.loads(path.read_text().splitlines()[0])
+    path.write_text(
+        "".join(json.dumps({**row, "step": step, "loss": 1 + step % 97}) + "\n" for step in range(1, 20_000))
+    )
+    assert len(render(run_folder).source) < 300_000

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+
+from whisper_peft.reporting.progress import EvalProgress, TrainingProgress
+
+
+def row(step: int, elapsed_s: float, loss: float = 1.5) -> dict[str, Any]:
+    return {
+        "step": step,
+        "loss": loss,
+        "learning_rate": 1e-4,
+        "audio_seconds_per_second": 12.345,
+        "data_wait_share": 0.012,
+        "memory_bytes": 3 * 2**29,
+        "elapsed_s": elapsed_s,
+    }
+
+
+def paper() -> Console:
+    return Console(file=io.StringIO(), width=60)
+
+
+def text(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def ticking(seconds: float) -> Iterator[float]:
+    now = 0.0
+    while True:
+        yield now
+        now += seconds
+
+
+def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
+    console = paper()
+    clock = ticking(3.0)
+    with TrainingProgress(10, console=console, clock=lambda: next(clock)) as progress:
+        for step in range(1, 11):
+            progress.update(row(step, elapsed_s=3.0 * step))
+    lines = text(console).splitlines()
+    assert [line.split()[1] for line in lines] == ["1/10", "5/10", "9/10", "10/10"]
+    assert lines[1] == "training 5/10 loss 1.5 · 12.3 audio-s/s · data wait 1 % · 1.50 GiB · left 15.0 s"
+
+
+def test_resumed_run_extrapolates_from_its_own_steps() -> None:
+    console = paper()
+    with TrainingProgress(100, console=console, clock=lambda: 0.0) as progress:
+        progress.update(row(90, elapsed_s=1000.0))
+        progress.update(row(100, elapsed_s=1010.0))
+    assert "left 1 min 51 s" in text(console).splitlines()[0]
+    assert "left 0.0 s" in text(console).splitlines()[-1]
+
+
+def test_loss_that_is_not_a_number_is_shown() -> None:
+    console = paper()
+    with TrainingProgress(3, console=console) as progress:
+        progress.update(row(1, 1.0, loss=float("nan")))
+    assert "loss not a number" in text(console)
+
+
+def test_evaluation_rows_change_nothing() -> None:
+    console = paper()
+    with TrainingProgress(3, console=console) as progress:
+        progress.update({"step": 1, "eval_wer": 0.1, "eval_cer": 0.05})
+    assert text(console) == ""
+
+
+def test_sentences_are_printed_as_they_are() -> None:
+    console = paper()
+    sentence = "[bold]whisper[/bold] " + "long " * 30 + "end"
+    with EvalProgress(None, "WER before", console=console) as progress:
+        progress.say(sentence)
+        progress.update(16)
+    assert text(console).splitlines() == [sentence, "WER before 16 utterances"]
+
+
+def test_terminal_shows_a_bar_and_an_evaluation_within_training() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with TrainingProgress(2, console=console) as progress:
+        progress.update(row(1, 1.0))
+        with EvalProgress(4, "WER so far", console=console) as scoring:
+            scoring.update(4)
+        progress.update(row(2, 2.0))
+    shown = text(console)
+    assert "━" in shown
+    assert "4/4 utterances" in shown
+    assert "2/2 loss 1.5 · 12.3 audio-s/s · data wait 1 % · 1.50 GiB · left 0.0 s" in shown
+
+
+def test_quiet_console_prints_nothing() -> None:
+    console = Console(file=io.StringIO(), quiet=True, force_terminal=True)
+    with TrainingProgress(2, console=console) as progress:
+        progress.update(row(2, 1.0))
+    assert text(console) == ""
