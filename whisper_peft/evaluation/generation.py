@@ -30,12 +30,11 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutput
 
+from whisper_peft.data.batching import context_frames
 from whisper_peft.data.labels import language_code
 from whisper_peft.errors import EvaluationError
-from whisper_peft.model.audio_context import MAX_FRAMES, context_frames
-from whisper_peft.model.audio_context import encode as encode_features
 from whisper_peft.model.loading import Whisper
-from whisper_peft.model.log_mel import LogMel
+from whisper_peft.model.log_mel import MAX_FRAMES, LogMel
 from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Waveform
 
 AudioContext: TypeAlias = Literal["full", "cut"]
@@ -153,10 +152,16 @@ def decoder_prefix(
     names += [] if timestamps else ["<|notimestamps|>"]
     if prompt_tokens:
         names.insert(0, "<|startofprev|>")
-    ids = [int(whisper.tokenizer.convert_tokens_to_ids(name)) for name in names]
+    ids = [token_id(whisper, name) for name in names]
     if not prompt_tokens:
         return ids
     return [ids[0], *prompt_tokens[-MAX_PROMPT_TOKENS:], *ids[1:]]
+
+
+def token_id(whisper: Whisper, token: str) -> int:
+    """Return the id of a special token, such as `<|notimestamps|>`: sizes and versions of Whisper differ."""
+    found: Any = whisper.tokenizer.convert_tokens_to_ids(token)
+    return int(found)
 
 
 def check_language(whisper: Whisper, language: str | None) -> str:
@@ -210,17 +215,34 @@ def audio_frames(duration_s: float, audio_context: AudioContext) -> int:
     return context_frames(duration_s) if audio_context == "cut" else MAX_FRAMES
 
 
-def encode(whisper: Whisper, waveforms: Sequence[Waveform], *, audio_context: AudioContext) -> Tensor:
-    """Return the encoder's states, shape `(batch, positions, width)`. Call it while `listening`."""
+def encode(
+    whisper: Whisper,
+    waveforms: Sequence[Waveform],
+    *,
+    audio_context: AudioContext,
+    floors: Sequence[float] = (),
+) -> Tensor:
+    """Return the encoder's states, shape `(batch, positions, width)`. Call it while `listening`.
+
+    `floors`: for each row the least value of its features, where the clip is part of a louder recording.
+    """
     longest_s = max(len(waveform) for waveform in waveforms) / SAMPLING_RATE
     if longest_s > WINDOW_S:
         raise ValueError(f"a clip of {longest_s:.2f} s does not fit Whisper's window of {WINDOW_S:.0f} s")
+    features = log_mel(whisper, waveforms, frames=audio_frames(longest_s, audio_context))
+    if floors:
+        features = features.maximum(torch.tensor(floors, device=features.device)[:, None, None])
+    encoder = whisper.core.get_encoder()
+    states: Tensor = encoder(features.to(encoder.conv1.weight.dtype)).last_hidden_state
+    return states
+
+
+def log_mel(whisper: Whisper, waveforms: Sequence[Waveform], *, frames: int) -> Tensor:
+    """Return Whisper's features of a batch on its device, shape `(batch, mels, frames)`, in fp32."""
     samples = [torch.from_numpy(np.asarray(waveform, dtype=np.float32)) for waveform in waveforms]
     padded = pad_sequence(samples, batch_first=True).to(whisper.device)
-    log_mel = _log_mel(whisper.num_mel_bins, whisper.device)
-    features = log_mel(padded, frames=audio_frames(longest_s, audio_context))
-    states: Tensor = encode_features(whisper.core, features)[0]
-    return states
+    features: Tensor = _log_mel(whisper.num_mel_bins, whisper.device)(padded, frames=frames)
+    return features
 
 
 def decode_states(
@@ -247,8 +269,9 @@ def decode_states(
     caps = torch.tensor([min(start + token_cap(duration), positions) for duration in seconds])
     config = _search_config(whisper, max_length=int(caps.max()), num_beams=num_beams)
     rules = [WhisperTimeStampLogitsProcessor(config, begin_index=start)] if timestamps else []
+    model: Any = whisper.core
     sequences = GenerationMixin.generate(
-        whisper.core,
+        model,
         generation_config=config,
         encoder_outputs=BaseModelOutput(last_hidden_state=states),
         # Whisper masks nothing; without a mask transformers warns about padding that is not there.
