@@ -1,0 +1,275 @@
+"""Which weights learn: an adapter on frozen weights, or all of them."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from peft import LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model
+from torch import Tensor
+
+from whisper_peft.errors import AdapterError
+from whisper_peft.model.adapter_folders import (
+    adapter_state,
+    fill_adapter,
+    is_adapter_folder,
+    read_adapter_config,
+    read_adapter_state,
+    write_adapter,
+)
+from whisper_peft.model.adapter_targets import target_modules
+from whisper_peft.model.library_noise import no_deprecations_inside_peft
+from whisper_peft.model.weights import read_weights
+from whisper_peft.recipe.sections import AdapterSection
+
+if TYPE_CHECKING:
+    from whisper_peft.model.loading import Whisper
+
+
+@dataclass(frozen=True, slots=True)
+class TrainableSummary:
+    """What learns, of how much.
+
+    `names` are the parameters that learn, and `origin` says where they start from.
+    """
+
+    trainable: int
+    total: int
+    names: tuple[str, ...]
+    origin: str
+
+    def sentence(self) -> str:
+        """Return one line for the console and the report.
+
+        Example:
+            >>> TrainableSummary(1_376_256, 39_137_280, ("a", "b"), "a fresh LORA adapter").sentence()
+            '1,376,256 of 39,137,280 parameters learn (3.52 %): a fresh LORA adapter'
+        """
+        share = 100 * self.trainable / self.total
+        return f"{self.trainable:,} of {self.total:,} parameters learn ({share:.2f} %): {self.origin}"
+
+
+def attach_adapter(whisper: Whisper, section: AdapterSection, *, seed: int) -> TrainableSummary:
+    """Make the model trainable as the section says; `whisper.model` becomes the adapter model.
+
+    What learns is fp32 in every precision. Initial values depend on `seed` alone, and the global random state
+    is left as it was.
+
+    Args:
+        whisper: The model, without an adapter.
+        section: Method, rank, targets, or a whole `peft.PeftConfig`.
+        seed: Seed of the initial values.
+
+    Raises:
+        AdapterError: If the section does not fit the model.
+    """
+    if isinstance(whisper.model, PeftModel):
+        raise AdapterError(
+            "the model has an adapter already",
+            "a second one would learn on top of it",
+            "train on from it with --adapter.init FOLDER",
+        )
+    if section.method == "full":
+        return _unfreeze(whisper)
+    config = _adapter_config(whisper, section)
+    model = _attach(whisper, config, seed=seed)
+    if section.init is not None:
+        fill_adapter(model, read_adapter_state(section.init), section.init)
+    _refuse_strays(model)
+    whisper.model = model
+    return _summary(
+        whisper, f"on from {section.init}" if section.init else f"a fresh {_kind(config)} adapter"
+    )
+
+
+def load_adapter(whisper: Whisper, folder: Path) -> None:
+    """Put a saved adapter on the model, ready to listen; `whisper.model` becomes the adapter model.
+
+    Raises:
+        AdapterError: If it is damaged or does not fit the model.
+    """
+    model = _attach(whisper, read_adapter_config(folder), seed=0)
+    fill_adapter(model, read_adapter_state(folder), folder)
+    whisper.model = model.requires_grad_(False)
+
+
+def save_adapter(whisper: Whisper, folder: Path) -> None:
+    """Save the adapter as safetensors, with the name of its base model.
+
+    Raises:
+        AdapterError: If the model has none.
+        StorageError: If the folder cannot be written.
+    """
+    write_adapter(_adapter_model(whisper), folder)
+
+
+def assert_adapter_active(whisper: Whisper, features: Tensor) -> None:
+    """Check that the adapter changes what the model says about log-mel features.
+
+    A fresh adapter changes nothing yet: call it after training or loading.
+
+    Args:
+        whisper: The model with its adapter.
+        features: Shape `(batch, mels, frames)`.
+
+    Raises:
+        AdapterError: If the logits equal those of the base model, to the bit.
+    """
+    model = _adapter_model(whisper)
+    tuned = _first_logits(whisper, features)
+    with model.disable_adapter():
+        base = _first_logits(whisper, features)
+    if torch.equal(tuned, base):
+        raise AdapterError(
+            "the adapter changes nothing",
+            "the logits with and without it are equal to the bit",
+            "train it first, or check that its targets are modules of this model",
+        )
+
+
+def enable_gradient_checkpointing(whisper: Whisper) -> None:
+    """Recompute the activations of each block in the backward pass instead of keeping them.
+
+    Not re-entrant, so that it works where the blocks' inputs need no gradient: under a frozen encoder's
+    convolutions and embeddings. It rests in evaluation mode, where generation caches.
+    """
+    whisper.core.activation_checkpointing_enable({"use_reentrant": False})
+
+
+def _unfreeze(whisper: Whisper) -> TrainableSummary:
+    if whisper.quantize != "none":
+        raise AdapterError(
+            f"adapter.method is full and model.quantize is {whisper.quantize}",
+            "rounded weights cannot learn",
+            "use --adapter.method lora, or --model.quantize none",
+        )
+    if whisper.precision.values_dtype != torch.float32:
+        # Read again: what was rounded to bf16 or fp16 would lack the bits that small updates add to.
+        exact = dataclasses.replace(
+            whisper.precision, weights_dtype=torch.float32, values_dtype=torch.float32
+        )
+        whisper.model = read_weights(whisper.checkpoint, exact, quantize="none", device=whisper.device)
+        whisper.model.generation_config = whisper.generation_config
+        whisper.precision = exact
+    whisper.model.requires_grad_(True)
+    # The encoder's positions are fixed sinusoids, not learned weights
+    whisper.core.model.encoder.embed_positions.requires_grad_(False)
+    return _summary(whisper, "every weight")
+
+
+def _adapter_config(whisper: Whisper, section: AdapterSection) -> PeftConfig:
+    """Return the adapter's config: of the folder to go on from, the one given, or LoRA by the fields."""
+    if section.init is not None:
+        if not is_adapter_folder(section.init):
+            raise AdapterError(
+                f"adapter.init is {section.init}",
+                "the folder has no adapter_config.json",
+                "give the adapter/ folder of a run",
+            )
+        config = read_adapter_config(section.init)
+        config.inference_mode = False
+        return config
+    if section.config is not None:
+        return _given_config(whisper, section)
+    return LoraConfig(
+        r=section.r,
+        lora_alpha=section.lora_alpha,  # type: ignore[arg-type]  # PEFT only multiplies by it
+        lora_dropout=section.lora_dropout,
+        target_modules=target_modules(section.targets, whisper.core),
+        use_rslora=section.use_rslora,
+        use_dora=section.use_dora,
+    )
+
+
+def _given_config(whisper: Whisper, section: AdapterSection) -> PeftConfig:
+    if not isinstance(section.config, PeftConfig):
+        raise AdapterError(
+            f"adapter.config is a {type(section.config).__name__}",
+            "an adapter is described by a peft.PeftConfig",
+            "give one, such as peft.LoraConfig(r=8)",
+        )
+    config = copy.deepcopy(section.config)
+    if config.is_prompt_learning:
+        raise AdapterError(
+            f"adapter.config is a {type(config).__name__}",
+            "it prepends learned text embeddings, and Whisper's input is sound",
+            "use one that adapts weights, such as peft.LoraConfig, AdaLoraConfig or IA3Config",
+        )
+    config.task_type = None
+    if getattr(config, "target_modules", None) is None:
+        config.target_modules = target_modules(section.targets, whisper.core)  # type: ignore[attr-defined]
+    return config
+
+
+def _attach(whisper: Whisper, config: PeftConfig, *, seed: int) -> PeftModel:
+    """Wrap the model, in evaluation mode; weights of the adapter are fp32."""
+    if whisper.quantize == "int8" and isinstance(config, LoraConfig) and config.use_dora:
+        raise AdapterError(
+            "adapter.use_dora with model.quantize int8",
+            "PEFT trains it and then cannot generate: it has no DoRA forward pass for int8 in evaluation",
+            "use --model.quantize nf4, or leave DoRA out",
+        )
+    # PEFT takes the name from the model, and warns where the config has another
+    config.base_model_name_or_path, whisper.core.name_or_path = None, _base_name(whisper)
+    devices = [whisper.device] if whisper.device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices), no_deprecations_inside_peft():
+            torch.manual_seed(seed)
+            model = get_peft_model(whisper.core, config, autocast_adapter_dtype=True)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise AdapterError(
+            f"PEFT cannot attach this {_kind(config)} adapter to Whisper",
+            str(error),
+            "change its targets or fields",
+        ) from error
+    assert isinstance(model, PeftModel)
+    return model.eval()
+
+
+def _kind(config: PeftConfig) -> str:
+    return str(PeftType(config.peft_type).value)
+
+
+def _base_name(whisper: Whisper) -> str:
+    """Return how others find the base: its name, or where its folder lies."""
+    path = Path(whisper.checkpoint.name).expanduser()
+    return str(path.resolve()) if path.exists() else whisper.checkpoint.name
+
+
+def _adapter_model(whisper: Whisper) -> PeftModel:
+    if not isinstance(whisper.model, PeftModel):
+        raise AdapterError("the model has no adapter", todo="attach one, or load a run that has one")
+    return whisper.model
+
+
+def _refuse_strays(model: PeftModel) -> None:
+    """Refuse a model in which anything but the adapter learns, or nothing does."""
+    own = {tensor.data_ptr() for tensor in adapter_state(model).values()}
+    learning = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    strays = [name for name, weight in learning if weight.data_ptr() not in own]
+    if strays or not learning:
+        raise AdapterError(
+            f"{strays[0]} would learn" if strays else "nothing would learn",
+            "exactly the adapter's weights should",
+            "change adapter.config so that everything trainable is saved with the adapter",
+        )
+
+
+def _summary(whisper: Whisper, origin: str) -> TrainableSummary:
+    learning = [(name, weight) for name, weight in whisper.model.named_parameters() if weight.requires_grad]
+    trainable = sum(weight.numel() for _, weight in learning)
+    return TrainableSummary(trainable, whisper.parameter_count, tuple(name for name, _ in learning), origin)
+
+
+@torch.no_grad()
+def _first_logits(whisper: Whisper, features: Tensor) -> Tensor:
+    start = torch.full((len(features), 1), whisper.config.decoder_start_token_id, device=whisper.device)
+    with whisper.precision.autocast(whisper.device):
+        sound = features.to(whisper.device, whisper.precision.weights_dtype)
+        output = whisper.core(input_features=sound, decoder_input_ids=start, use_cache=False)
+    logits: Tensor = output.logits
+    return logits

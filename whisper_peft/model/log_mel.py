@@ -1,0 +1,93 @@
+"""Whisper's log-mel spectrogram, batched, in torch, on any device."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers.audio_utils import mel_filter_bank
+
+from whisper_peft.types import FRAMES_PER_SECOND, SAMPLING_RATE, WINDOW_S
+
+HOP_LENGTH = SAMPLING_RATE // FRAMES_PER_SECOND
+"""Samples between two frames: 160, or 10 ms."""
+
+N_FFT = 400
+"""Samples under one Fourier window: 25 ms."""
+
+MAX_FRAMES = int(WINDOW_S * FRAMES_PER_SECOND)
+"""Frames of Whisper's 30 s window: 3000."""
+
+_DYNAMIC_RANGE = 8.0
+_FLOOR = 1e-10
+
+
+def _mel_filters(num_mel_bins: int) -> Tensor:
+    """Return Slaney's mel filters from 0 to 8 kHz, shape `(mels, N_FFT // 2 + 1)`, in fp32."""
+    filters = mel_filter_bank(
+        num_frequency_bins=N_FFT // 2 + 1,
+        num_mel_filters=num_mel_bins,
+        min_frequency=0.0,
+        max_frequency=SAMPLING_RATE / 2,
+        sampling_rate=SAMPLING_RATE,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return torch.from_numpy(np.ascontiguousarray(filters.T, dtype=np.float32))
+
+
+class LogMel(torch.nn.Module):
+    """Turn waveforms into Whisper's input features, as `WhisperFeatureExtractor` does within 1e-4.
+
+    The spectrogram is always fp32, also under autocast: the logarithm of a quiet frame needs the range.
+
+    Args:
+        num_mel_bins: 80, or 128 for large-v3 and turbo (`config.num_mel_bins`).
+
+    Example:
+        >>> LogMel(80)(torch.zeros(2, 16_000), frames=100).shape
+        torch.Size([2, 80, 100])
+    """
+
+    filters: Tensor
+    window: Tensor
+
+    def __init__(self, num_mel_bins: int) -> None:
+        super().__init__()
+        self.register_buffer("filters", _mel_filters(num_mel_bins), persistent=False)
+        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, waveforms: Tensor, *, frames: int = MAX_FRAMES) -> Tensor:
+        """Return the first `frames` frames of each clip's 30 s log-mel spectrogram.
+
+        A clip is padded with zeros, or cut, to `frames` * 160 samples. The dynamic range is clamped at the
+        clip's own maximum, as in openai/whisper's `audio.py`.
+
+        Args:
+            waveforms: fp32 samples at 16 kHz, zero padded, shape `(batch, samples)`.
+            frames: Frames to return, 1 to 3000.
+
+        Returns:
+            fp32 features, shape `(batch, mels, frames)`.
+
+        Raises:
+            ValueError: If `frames` is not within the 30 s window.
+        """
+        if not 1 <= frames <= MAX_FRAMES:
+            raise ValueError(f"frames is {frames}, outside 1..{MAX_FRAMES}")
+        # Windows reach 200 samples to each side of their centre, so two frames after the cut still hear the
+        # clip's end, and one of them may hold the maximum.
+        heard = min(frames + 2, MAX_FRAMES)
+        waveforms = waveforms[:, : frames * HOP_LENGTH].float()
+        waveforms = torch.nn.functional.pad(waveforms, (0, heard * HOP_LENGTH - waveforms.shape[1]))
+        with torch.autocast(waveforms.device.type, enabled=False):
+            log_mel = self._log_mel(waveforms)
+        loudest = log_mel.amax(dim=(1, 2), keepdim=True)
+        log_mel = torch.maximum(log_mel, loudest - _DYNAMIC_RANGE)
+        return ((log_mel + 4.0) / 4.0)[..., :frames].contiguous()
+
+    def _log_mel(self, waveforms: Tensor) -> Tensor:
+        spectrum = torch.stft(waveforms, N_FFT, HOP_LENGTH, window=self.window, return_complex=True)
+        power = spectrum[..., :-1].abs().square()
+        return (self.filters @ power).clamp(min=_FLOOR).log10()
