@@ -1,0 +1,77 @@
+"""Parameter-efficient fine-tuning of OpenAI Whisper, from speech to a merged model with an honest report.
+
+The public names are loaded when they are first used (PEP 562): importing the package imports no torch.
+
+Example:
+    >>> from whisper_peft import compose, lora, schedule, whisper
+    >>> compose(whisper("openai/whisper-small", language="en"), lora(r=8), schedule(max_steps=100)).adapter.r
+    8
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from whisper_peft.cli import main as main
+    from whisper_peft.diagnostics import doctor as doctor
+    from whisper_peft.errors import WhisperPeftError as WhisperPeftError
+    from whisper_peft.pipeline import Run as Run
+    from whisper_peft.pipeline import evaluate as evaluate
+    from whisper_peft.pipeline import finetune as finetune
+    from whisper_peft.pipeline import load as load
+    from whisper_peft.pipeline import merge as merge
+    from whisper_peft.pipeline import report as report
+    from whisper_peft.pipeline import transcribe as transcribe
+    from whisper_peft.recipe.compose import Part as Part
+    from whisper_peft.recipe.compose import compose as compose
+    from whisper_peft.recipe.parts import augment as augment
+    from whisper_peft.recipe.parts import full as full
+    from whisper_peft.recipe.parts import int8 as int8
+    from whisper_peft.recipe.parts import librispeech as librispeech
+    from whisper_peft.recipe.parts import lora as lora
+    from whisper_peft.recipe.parts import merging as merging
+    from whisper_peft.recipe.parts import nf4 as nf4
+    from whisper_peft.recipe.parts import schedule as schedule
+    from whisper_peft.recipe.parts import scoring as scoring
+    from whisper_peft.recipe.parts import speech as speech
+    from whisper_peft.recipe.parts import whisper as whisper
+    from whisper_peft.recipe.sections import Gain as Gain
+    from whisper_peft.recipe.sections import Noise as Noise
+    from whisper_peft.recipe.sections import Pitch as Pitch
+    from whisper_peft.recipe.sections import Recipe as Recipe
+    from whisper_peft.recipe.sections import Reverb as Reverb
+    from whisper_peft.recipe.sections import SpecAugment as SpecAugment
+    from whisper_peft.recipe.sections import Speed as Speed
+    from whisper_peft.recipe.sections import Telephone as Telephone
+    from whisper_peft.types import EvalResult as EvalResult
+    from whisper_peft.types import MergeResult as MergeResult
+    from whisper_peft.types import Transcript as Transcript
+    from whisper_peft.types import Utterance as Utterance
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "cli": "main",
+    "diagnostics": "doctor",
+    "errors": "WhisperPeftError",
+    "pipeline": "Run evaluate finetune load merge report transcribe",
+    "recipe.compose": "Part compose",
+    "recipe.parts": "augment full int8 librispeech lora merging nf4 schedule scoring speech whisper",
+    "recipe.sections": "Gain Noise Pitch Recipe Reverb SpecAugment Speed Telephone",
+    "types": "EvalResult MergeResult Transcript Utterance",
+}
+_HOME_OF = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = ["__version__", *_HOME_OF]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

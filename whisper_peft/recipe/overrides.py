@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -111,8 +112,12 @@ def field_names(section: type[Section] = Recipe, prefix: str = "") -> Iterator[s
             yield from field_names(inner, f"{prefix}{name}.")
 
 
-def suggest_field(name: str) -> str:
+def suggest_field(name: str, known: Collection[str] = ()) -> str:
     """Return a sentence that suggests the field somebody may have meant.
+
+    Args:
+        name: The unknown name, dotted or not.
+        known: The names there are. Empty: those of a recipe.
 
     Example:
         >>> suggest_field("max_steps")
@@ -120,15 +125,18 @@ def suggest_field(name: str) -> str:
         >>> suggest_field("adapter.rank")
         'did you mean adapter.r? Known: adapter.config, ...'
     """
-    known = list(field_names())
-    head, _, leaf = name.rpartition(".")
-    elsewhere = [field for field in known if field.rpartition(".")[2] == leaf]
+    known = known or tuple(field_names())
+    section, _, leaf = name.lstrip("-").rpartition(".")
+    elsewhere = [field for field in known if field.lstrip("-").rpartition(".")[2] == leaf]
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere)}?"
-    siblings = (
-        [field for field in known if field.startswith(f"{head}.")] if head else list(Recipe.model_fields)
-    )
-    return did_you_mean(name, siblings or known)
+    siblings = [field for field in known if field.lstrip("-").rpartition(".")[0] == section]
+    if siblings and section:
+        return did_you_mean(name, siblings)
+    nearest = difflib.get_close_matches(name, known, n=1)
+    if nearest:
+        return f"did you mean {nearest[0]}?"
+    return did_you_mean(name, {field.partition(".")[0] for field in known})
 
 
 def recipe_error(error: ValidationError, *, section: str = "", origin: str = "") -> RecipeError:

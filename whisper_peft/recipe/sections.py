@@ -20,7 +20,7 @@ class ModelSection(Section):
     """Which Whisper, and in which precision."""
 
     name: str = "openai/whisper-tiny.en"
-    """A Hugging Face or CTranslate2 folder, an OpenAI .pt file, a Hub name, or a name of installed weights."""
+    """A Hugging Face or CTranslate2 folder, an OpenAI .pt file, a Hub name, or installed weights."""
     language: str | None = None
     """Language spoken, such as en or French. Multilingual checkpoints need it unless each row has its own."""
     task: Literal["transcribe", "translate"] = "transcribe"
@@ -37,7 +37,7 @@ class DataSection(Section):
     """Speech and its text."""
 
     source: Any = "openslr/librispeech_asr"
-    """A Hub name, a path (OpenSLR folder or tar, metadata.jsonl folder, manifest, parquet), or an iterable."""
+    """A Hub name, a path (OpenSLR folder or tar, metadata.jsonl folder, manifest, parquet) or iterable."""
     config: str | None = None
     """Configuration of a Hub data set, such as clean. None: found from the split's name, else the default."""
     train: str = "train.clean.100"

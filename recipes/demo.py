@@ -1,0 +1,20 @@
+"""LoRA on 149 French telephone prompts: whisper-base adapts in two minutes on two cores.
+
+    make demo
+
+Run it at the top of a checkout: the speech is in tests/data/prompts/fr, its licence beside it, and the `demo`
+extra brings the weights. Nothing is chosen on the test prompts: they are scored before and after, no more.
+"""
+
+from whisper_peft import compose, lora, main, schedule, speech, whisper
+
+RECIPE = compose(
+    whisper("openai/whisper-base", language="fr"),
+    speech("tests/data/prompts/fr", train="train", eval="test"),
+    lora(r=32, lora_alpha=64),
+    schedule(epochs=3, batch_size=8, learning_rate=3e-4),
+    name="demo",
+)
+
+if __name__ == "__main__":
+    main(RECIPE)

@@ -1,0 +1,261 @@
+"""The verbs: what each takes on the command line, and the public function it calls."""
+
+from __future__ import annotations
+
+import json as json_format
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro import MISSING
+from tyro.conf import Positional, arg
+
+import whisper_peft
+from whisper_peft.errors import RecipeError, StorageError, did_you_mean
+from whisper_peft.flags import RecipeFlags, parse_command
+from whisper_peft.recipe.catalog import (
+    copy_recipe,
+    find_recipe,
+    named_recipe,
+    recipe_names,
+    recipe_sentence,
+    resolve_recipe,
+)
+from whisper_peft.recipe.overrides import apply_overrides, tree_of
+from whisper_peft.recipe.sections import DataSection, EvalSection, ModelSection, Recipe, Section
+from whisper_peft.recipe.yaml_files import read_recipe, recipe_yaml
+from whisper_peft.reporting.verdict import merge_sentence
+from whisper_peft.terminal import diagnosis_text, is_main_process, scores_text, show
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Score, train, score again, merge and report."""
+
+    recipe: Annotated[Positional[str], arg(metavar="NAME_OR_YAML")]
+    """A named recipe (whisper-peft recipes list) or a recipe's YAML file."""
+    resume: bool = False
+    """Go on from the last checkpoint in --output-dir."""
+    fields: RecipeFlags = field(default_factory=Recipe)
+
+
+@dataclass(frozen=True)
+class Script:
+    """Score, train, score again, merge and report."""
+
+    resume: bool = False
+    """Go on from the last checkpoint in --output-dir."""
+    fields: RecipeFlags = field(default_factory=Recipe)
+
+
+class EvaluateFields(Section):
+    """The sections that scoring reads."""
+
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    eval: EvalSection = EvalSection()
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Score generated transcripts. What is not typed is as in the run's recipe."""
+
+    run_or_model: Annotated[Positional[str], arg(metavar="RUN_OR_MODEL")]
+    """A run folder, an adapter folder, a model folder or file, or a model's name."""
+    json: Path | None = None
+    """File to write the scores to."""
+    fields: Annotated[EvaluateFields, arg(name="")] = field(default_factory=EvaluateFields)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Fold a run's adapter into its base model, compare the two on real clips, and save the result."""
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """A run folder."""
+    output_dir: Path
+    """Folder of the merged model."""
+    max_logit_difference: float | None = None
+    """Largest difference of any logit that is accepted. None: the run's merge.max_logit_difference."""
+    clips: int | None = None
+    """Evaluation clips to compare on. None: the run's merge.clips."""
+
+
+class TranscribeFields(Section):
+    """The section that transcribing reads."""
+
+    model: ModelSection = ModelSection()
+
+
+@dataclass(frozen=True)
+class Transcribe:
+    """Write down recordings of any length."""
+
+    run_or_model: Annotated[Positional[str], arg(metavar="RUN_OR_MODEL")]
+    """A run folder, an adapter folder, a model folder or file, or a model's name."""
+    audio: Annotated[Positional[tuple[Path, ...]], arg(metavar="AUDIO ...")]
+    """Recordings, or folders of them."""
+    prompt: str | None = None
+    """Text that comes before, for style and spelling."""
+    hotwords: tuple[str, ...] = ()
+    """Words to expect, such as names."""
+    output_dir: Path | None = None
+    """Folder for the files of --formats. None: the text is printed."""
+    formats: tuple[Literal["txt", "srt", "vtt", "json"], ...] = ()
+    """Files to write for each recording."""
+    fields: Annotated[TranscribeFields, arg(name="")] = field(default_factory=TranscribeFields)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write a run's report.html again from its report.json."""
+
+    run: Annotated[Positional[str], arg(metavar="RUN")]
+    """A run folder."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Try what this machine can do, and say what to install for the rest."""
+
+    json: Path | None = None
+    """File to write the findings to."""
+
+
+def run_script(recipe: Recipe, words: list[str]) -> None:
+    """Run a recipe script's own command line."""
+    command, overrides = parse_command(Script(fields=recipe), words, prog=Path(sys.argv[0]).name)
+    chosen = resolve_recipe(recipe, overrides)
+    run = whisper_peft.finetune(chosen, resume=command.resume)
+    show(run.summary())
+
+
+def run_finetune(words: list[str]) -> None:
+    """Score, train, score again, merge and report."""
+    named = _first_word(words)
+    if named is None and not {"--help", "-h"} & set(words):
+        known = ", ".join(recipe_names())
+        raise RecipeError("finetune was given no recipe", "it comes first", f"a YAML file, or one of {known}")
+    recipe = find_recipe(named) if named else Recipe()
+    default = Finetune(MISSING, fields=recipe)
+    command, overrides = parse_command(default, words, prog="whisper-peft finetune")
+    chosen = resolve_recipe(recipe, overrides)
+    run = whisper_peft.finetune(chosen, resume=command.resume)
+    show(run.summary())
+
+
+def run_evaluate(words: list[str]) -> None:
+    """Score generated transcripts of a run or a model: WER, CER, speed and memory."""
+    recipe = _recorded_recipe(words)
+    fields = EvaluateFields(model=recipe.model, data=recipe.data, eval=recipe.eval)
+    command, overrides = parse_command(Evaluate(MISSING, fields=fields), words, prog="whisper-peft evaluate")
+    apply_overrides(recipe, overrides)
+    if command.json is not None:
+        _refuse_unwritable(command.json)
+    result = whisper_peft.evaluate(command.run_or_model, **tree_of(overrides))
+    if command.json is not None and is_main_process():
+        _write_json(command.json, result.to_dict())
+    show(scores_text(result))
+
+
+def run_merge(words: list[str]) -> None:
+    """Fold a run's adapter into its base model, and check the result on real clips."""
+    default = Merge(MISSING, output_dir=MISSING)
+    command, _ = parse_command(default, words, prog="whisper-peft merge")
+    result = whisper_peft.merge(
+        command.run,
+        output_dir=command.output_dir,
+        max_logit_difference=command.max_logit_difference,
+        clips=command.clips,
+    )
+    show(f"{merge_sentence(result)}\n{result.folder}")
+
+
+def run_transcribe(words: list[str]) -> None:
+    """Write down recordings of any length, as text or as txt, srt, vtt and json files."""
+    recipe = _recorded_recipe(words)
+    default = Transcribe(MISSING, MISSING, fields=TranscribeFields(model=recipe.model))
+    command, overrides = parse_command(default, words, prog="whisper-peft transcribe")
+    apply_overrides(recipe, overrides)
+    transcripts = whisper_peft.transcribe(
+        command.run_or_model,
+        command.audio,
+        prompt=command.prompt,
+        hotwords=command.hotwords,
+        output_dir=command.output_dir,
+        formats=command.formats,
+        **tree_of(overrides),
+    )
+    for transcript in transcripts:
+        show(transcript.text if len(transcripts) == 1 else f"{transcript.file}: {transcript.text}")
+
+
+def run_report(words: list[str]) -> None:
+    """Write a run's report.html again from its report.json."""
+    command, _ = parse_command(Report(MISSING), words, prog="whisper-peft report")
+    show(str(whisper_peft.report(command.run)))
+
+
+def run_doctor(words: list[str]) -> None:
+    """Try what this machine can do, and say what to install for the rest."""
+    command, _ = parse_command(Doctor(), words, prog="whisper-peft doctor")
+    diagnosis = whisper_peft.doctor()
+    if command.json is not None:
+        _write_json(command.json, diagnosis.to_dict())
+    show(diagnosis_text(diagnosis))
+
+
+def run_recipes(words: list[str]) -> None:
+    """List the recipes, show one as YAML, or copy its script."""
+    match words:
+        case ["list"]:
+            width = max(map(len, recipe_names()))
+            show("\n".join(f"{name:<{width}}  {recipe_sentence(name)}" for name in recipe_names()))
+        case ["show", name]:
+            show(recipe_yaml(named_recipe(name)).rstrip())
+        case ["copy", name, *folder] if len(folder) <= 1:
+            show(str(copy_recipe(name, Path(*folder))))
+        case [] | ["--help" | "-h"]:
+            show("usage: whisper-peft recipes list | show NAME | copy NAME [FOLDER]")
+        case _:
+            known = did_you_mean(words[0], ["list", "show NAME", "copy NAME [FOLDER]"])
+            raise RecipeError(f"recipes {' '.join(words)} is not a command", todo=known)
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "finetune": run_finetune,
+    "evaluate": run_evaluate,
+    "merge": run_merge,
+    "transcribe": run_transcribe,
+    "report": run_report,
+    "recipes": run_recipes,
+    "doctor": run_doctor,
+}
+"""The verbs in the order of a run's life."""
+
+
+def _first_word(words: list[str]) -> str | None:
+    return words[0] if words and not words[0].startswith("-") else None
+
+
+def _recorded_recipe(words: list[str]) -> Recipe:
+    """Return the recipe of the run that the first word names, for the help and for checking flags."""
+    file = Path(_first_word(words) or "") / "recipe.yaml"
+    return read_recipe(file) if file.is_file() else Recipe()
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Refuse, before the work, a file that could not be written after it."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise StorageError(f"{file} cannot be written", str(error.strerror), "choose another file") from None
+
+
+def _write_json(file: Path, content: Mapping[str, Any]) -> None:
+    _refuse_unwritable(file)
+    file.write_text(json_format.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

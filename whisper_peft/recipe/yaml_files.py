@@ -1,0 +1,131 @@
+"""Recipes as YAML files: what is written runs again as it is.
+
+Names and numbers are written as they are, a `peft.PeftConfig` by its type and the fields that differ from the
+type's defaults, a callable as `module:name`. Speech held in memory cannot be written: the file says what it
+was, and a re-run refuses until another source is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from whisper_peft.errors import RecipeError, StorageError
+from whisper_peft.recipe.overrides import apply_overrides
+from whisper_peft.recipe.peft_configs import peft_config_fields, peft_config_from
+from whisper_peft.recipe.plug_ins import qualified_name
+from whisper_peft.recipe.sections import Recipe, Section
+
+_HEADER = "# A whisper_peft recipe. Run it again: whisper-peft finetune {name} --output-dir FOLDER\n"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldInMemory:
+    """What stands in a recipe file for a value that existed in memory only."""
+
+    kind: str
+
+
+def write_recipe(recipe: Recipe, path: Path) -> None:
+    """Write every field of the recipe, defaults included, so that later defaults cannot change the run.
+
+    Raises:
+        StorageError: If the file cannot be written.
+    """
+    try:
+        path.write_text(_HEADER.format(name=path.name) + recipe_yaml(recipe), encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written", str(error.strerror), "choose another --output-dir"
+        ) from None
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """Return the recipe as YAML.
+
+    Example:
+        >>> print(recipe_yaml(Recipe(name="mine")).splitlines()[0])
+        name: mine
+    """
+    return yaml.safe_dump(_plain(_recorded(recipe)), sort_keys=False, allow_unicode=True, width=100)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Return the recipe in a YAML file.
+
+    Raises:
+        RecipeError: If the file is missing or is not YAML, or a field is unknown or has an unfit value.
+    """
+    tree = _load_mapping(path)
+    data, adapter = tree.get("data"), tree.get("adapter")
+    if isinstance(data, dict) and isinstance(data.get("source"), dict):
+        data["source"] = HeldInMemory(str(data["source"].get("held_in_memory", "mapping")))
+    if isinstance(adapter, dict) and adapter.get("config") is not None:
+        adapter["config"] = peft_config_from(adapter["config"])
+    return apply_overrides(Recipe(), tree, origin=str(path))
+
+
+def refuse_held_in_memory(recipe: Recipe) -> None:
+    """Refuse a recipe whose speech was not recorded.
+
+    Raises:
+        RecipeError: If `data.source` stood in memory when the recipe was written.
+    """
+    if isinstance(recipe.data.source, HeldInMemory):
+        raise RecipeError(
+            f"data.source was a {recipe.data.source.kind}, held in memory",
+            "a recipe file cannot hold speech",
+            "give the source again, in Python with data={'source': ...} or with --data.source PATH",
+        )
+
+
+def _load_mapping(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(
+            f"{path} cannot be read", str(error.strerror), "give a recipe's YAML file"
+        ) from None
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not text in UTF-8", todo="give a recipe's YAML file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "unknown line"
+        why = getattr(error, "problem", None) or str(error)
+        raise RecipeError(f"{path} is not valid YAML at {where}", why, "mend that line") from None
+    if not isinstance(tree, dict):
+        raise RecipeError(
+            f"{path} holds no recipe", "a recipe is fields with their values", "begin with `model:`, for one"
+        )
+    return tree
+
+
+def _recorded(recipe: Recipe) -> Recipe:
+    """Return the recipe with what a file can hold of the values that may be of any type."""
+    source, config = recipe.data.source, recipe.adapter.config
+    if isinstance(source, HeldInMemory):
+        source = {"held_in_memory": source.kind}
+    elif not isinstance(source, str | Path):
+        size = f" of {len(source)}" if isinstance(source, Sized) else ""
+        source = {"held_in_memory": type(source).__name__ + size}
+    if config is not None:
+        config = peft_config_fields(config)
+    data = recipe.data.model_copy(update={"source": source})
+    return recipe.model_copy(
+        update={"data": data, "adapter": recipe.adapter.model_copy(update={"config": config})}
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as YAML can hold it."""
+    if isinstance(value, Section):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return qualified_name(value) if callable(value) else value
