@@ -11,6 +11,7 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -141,12 +142,17 @@ def _entries(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, 
         raise DataError(f"{archive} cannot be read to its end", str(error), "download it again") from error
 
 
-def _opened(archive: Path) -> gzip.GzipFile | BinaryIO:
+@contextmanager
+def _opened(archive: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     """Open an archive for reading; unlike tarfile's own, gzip's reader says when the end is missing."""
-    stream = archive.open("rb")
-    is_gzip = stream.read(2) == b"\x1f\x8b"
-    stream.seek(0)
-    return gzip.GzipFile(fileobj=stream) if is_gzip else stream
+    with archive.open("rb") as stream:
+        is_gzip = stream.read(2) == b"\x1f\x8b"
+        stream.seek(0)
+        if is_gzip:
+            with gzip.GzipFile(fileobj=stream) as content:
+                yield content
+        else:
+            yield stream
 
 
 def _split_of(name: PurePosixPath) -> str | None:

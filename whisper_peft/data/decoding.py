@@ -150,6 +150,7 @@ def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         return samples
     if samples.ndim != 2:
         raise _refusal("unreadable", f"an array of shape {samples.shape} is no audio", "give 1 or 2 axes")
+    _checked_length(samples.size)
     mono: NDArray[np.float32] = samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
     return mono
 

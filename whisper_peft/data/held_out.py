@@ -69,12 +69,13 @@ def choose_hold_out(utterances: Iterable[Utterance], *, is_stream: bool, seed: i
         by: Literal["speaker", "sentence"] = "speaker" if len(speakers) >= _MANY_SPEAKERS else "sentence"
         first = min(_position(key, seed) for key in (speakers if by == "speaker" else sentences))
         return HoldOut(by, seed, max(SHARE, math.nextafter(first, 1)))
-    wanted = max(1, round(SHARE * sentences.total()))
-    rule, held = _fill("speaker", speakers, seed, wanted, most=2 * wanted)
+    total = sentences.total()
+    wanted = max(1, round(SHARE * total))
+    most = min(2 * wanted, total - 1)
+    rule, held = _fill("speaker", speakers, seed, wanted, most=most)
     if 2 * held >= wanted:
         return rule
-    rarest = min(sentences.values())
-    return _fill("sentence", sentences, seed, wanted, most=max(2 * wanted, rarest))[0]
+    return _fill("sentence", sentences, seed, wanted, most=max(most, min(sentences.values())))[0]
 
 
 def _fill(

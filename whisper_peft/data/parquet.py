@@ -111,7 +111,7 @@ def open_shards(path: Path, section: DataSection, *, name: str) -> ParquetCorpus
     if not splits and columns.split is not None:
         splits = sorted({value for shard in shards for value in _values(shard, columns.split)})
     numbered = columns.id is not None and _repeats(shards, columns.id, name)
-    return ParquetCorpus(name, by_split, columns, tuple(splits), numbered)
+    return ParquetCorpus(name, by_split, columns, tuple(splits), numbered, _shared_folder(splits))
 
 
 def _configured(path: Path, config: str | None) -> Path:
@@ -135,6 +135,12 @@ def _split_of(shard: Path, root: Path) -> str | None:
 
 def _names_a_split(name: str) -> bool:
     return is_for_training(name) or is_for_scoring(name)
+
+
+def _shared_folder(splits: list[str]) -> str:
+    """Return the configuration that all splits lie in, whose name may then be left out."""
+    folders = {split.rpartition("/")[0] for split in splits}
+    return folders.pop() if len(folders) == 1 else ""
 
 
 def _drop_repeats(by_split: dict[str | None, tuple[Path, ...]]) -> None:
