@@ -77,7 +77,8 @@ def _to_whisper(variables: dict[str, Tensor], path: Path) -> ForeignWeights:
     weights = {name: _dequantize(name, variables) for name in variables if not name.endswith("_scale")}
     state: dict[str, Tensor] = {}
     for name, value in weights.items():
-        state |= _rename(name, value)
+        if value.dim():  # a scalar is a setting of the runtime
+            state |= _rename(name, value)
     heads = tuple(int(weights.get(f"{part}/num_heads", torch.tensor(0))) for part in ("encoder", "decoder"))
     sentence = f"{path} holds {' and '.join(quantized)} weights; they were multiplied out to float32"
     return complete_weights(
@@ -102,23 +103,20 @@ def _dequantize(name: str, variables: dict[str, Tensor]) -> Tensor:
 
 
 def _rename(name: str, value: Tensor) -> dict[str, Tensor]:
-    """Return a variable under Hugging Face's names; nothing for scalars that only CTranslate2 needs."""
-    part, *inner, kind = name.split("/")
+    """Return a variable under Hugging Face's names, in one part or several."""
+    *scope, kind = name.split("/")
     kind = {"gamma": "weight", "beta": "bias", "encodings": "weight"}.get(kind, kind)
-    prefix = f"model.{part}"
-    match inner:
-        case [] | ["alignment_heads"]:
-            return {}
-        case ["projection"]:
+    match scope:
+        case ["decoder", "projection"]:
             return {"proj_out.weight": value}
-        case ["embeddings"]:
-            return {f"{prefix}.embed_tokens.weight": value}
-        case ["position_encodings"]:
-            return {f"{prefix}.embed_positions.weight": value}
-        case ["conv1" | "conv2" | "layer_norm" as layer]:
-            return {f"{prefix}.{layer}.{kind}": value}
-        case [layer, block, linear]:
-            layers = f"{prefix}.layers.{layer.removeprefix('layer_')}"
+        case ["decoder", "embeddings"]:
+            return {"model.decoder.embed_tokens.weight": value}
+        case [part, "position_encodings"]:
+            return {f"model.{part}.embed_positions.weight": value}
+        case [part, "conv1" | "conv2" | "layer_norm" as layer]:
+            return {f"model.{part}.{layer}.{kind}": value}
+        case [part, layer, block, linear]:
+            layers = f"model.{part}.layers.{layer.removeprefix('layer_')}"
             return _rename_block(layers, block, linear, kind, value)
     return {name: value}
 

@@ -64,6 +64,12 @@ def _config_of(state: dict[str, Tensor], heads: tuple[int, int] | None, *, tied:
     vocab_size, width = state["model.decoder.embed_tokens.weight"].shape
     vocabulary = WhisperVocabulary(vocab_size)
     encoder_heads, decoder_heads = heads or (width // HEAD_SIZE, width // HEAD_SIZE)
+    if any(count < 1 or width % count for count in (encoder_heads, decoder_heads)):
+        raise ModelError(
+            f"the checkpoint claims {encoder_heads} and {decoder_heads} attention heads",
+            f"they do not divide its width of {width}",
+            "the file is damaged: download it again",
+        )
     return WhisperConfig(
         vocab_size=vocab_size,
         d_model=width,

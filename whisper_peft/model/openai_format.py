@@ -33,6 +33,9 @@ LAYERS = {
 }
 """OpenAI's names of layers (openai/whisper, `model.py`) and Hugging Face's."""
 
+HEADS = {"n_audio_head", "n_text_head"}
+"""The dimensions that the shapes of the tensors do not tell."""
+
 
 def read_openai(path: Path) -> ForeignWeights:
     """Read an OpenAI `.pt` file, tensor by tensor as it lies there; nothing in it is executed.
@@ -41,14 +44,14 @@ def read_openai(path: Path) -> ForeignWeights:
         ModelError: If the file is damaged, holds more than tensors, or is not a Whisper.
     """
     checkpoint = _load_tensors(path)
-    if not {"dims", "model_state_dict"} <= checkpoint.keys():
+    dims, tensors = checkpoint.get("dims"), checkpoint.get("model_state_dict")
+    if not (isinstance(dims, dict) and dims.keys() >= HEADS and isinstance(tensors, dict)):
         raise ModelError(
             f"{path} is not an OpenAI Whisper checkpoint",
             "it lacks dims or model_state_dict",
             "give a .pt file in OpenAI's layout, or a folder in Hugging Face format",
         )
-    dims: dict[str, int] = checkpoint["dims"]
-    state = {rename_openai(name): tensor for name, tensor in checkpoint["model_state_dict"].items()}
+    state = {rename_openai(name): tensor for name, tensor in tensors.items()}
     return complete_weights(state, (dims["n_audio_head"], dims["n_text_head"]), path)
 
 
@@ -79,6 +82,8 @@ def _load_tensors(path: Path) -> dict[str, Any]:
         ) from None
     except (RuntimeError, EOFError, OSError, KeyError) as error:
         raise ModelError(
-            f"{path} cannot be read", str(error).splitlines()[0], "is it complete? Download it again"
+            f"{path} cannot be read",
+            (str(error) or type(error).__name__).splitlines()[0],
+            "is it complete? Download it again",
         ) from None
     return checkpoint if isinstance(checkpoint, dict) else {}

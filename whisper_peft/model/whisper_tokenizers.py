@@ -89,7 +89,7 @@ def _read_tokenizer(folder: Path) -> WhisperTokenizer:
     except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
         raise ModelError(
             f"the tokenizer in {folder} cannot be read",
-            str(error).splitlines()[0],
+            (str(error) or type(error).__name__).splitlines()[0],
             "copy it again from the model's source",
         ) from None
     return _complete(tokenizer)
