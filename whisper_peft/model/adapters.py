@@ -210,7 +210,7 @@ def _attach(whisper: Whisper, config: PeftConfig, *, seed: int) -> PeftModel:
     if whisper.quantize == "int8" and isinstance(config, LoraConfig) and config.use_dora:
         raise AdapterError(
             "adapter.use_dora with model.quantize int8",
-            "PEFT trains it and then cannot generate: it has no DoRA forward pass for int8 in evaluation",
+            "PEFT drops the int8 scales when it weighs the layers, and the next step or generation crashes",
             "use --model.quantize nf4, or leave DoRA out",
         )
     # PEFT takes the name from the model, and warns where the config has another

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import torch
+from bitsandbytes.nn.modules import Linear4bit
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import BitsAndBytesConfig, WhisperConfig, WhisperForConditionalGeneration
@@ -62,6 +63,7 @@ def read_weights(
     model: WhisperForConditionalGeneration = loaded[0]
     _refuse_incomplete(checkpoint, loaded[1])
     _round_values(model, precision)
+    _keep_trainable(model)
     model.requires_grad_(False)
     enable_variable_context(model)
     return model
@@ -111,3 +113,14 @@ def _round_values(model: WhisperForConditionalGeneration, precision: Precision) 
     for weight in model.parameters():
         if weight.dtype == precision.weights_dtype:
             weight.data.copy_(weight.data.to(precision.values_dtype))
+
+
+def _keep_trainable(model: WhisperForConditionalGeneration) -> None:
+    """Keep bitsandbytes from repacking nf4 weights on CPUs with AVX512-BF16.
+
+    Its first forward pass in evaluation mode would reorder them for good and round their scales to bf16:
+    training after an evaluation then stops with a RuntimeError, and `state_dict` changes the weights (0.50.2).
+    """
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
