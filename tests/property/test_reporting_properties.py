@@ -59,7 +59,7 @@ def page_of(reference: str, hypothesis: str) -> Elements:
 PLAIN = page_of("plain", "plain")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(texts, texts)
 def test_texts_never_become_elements(reference: str, hypothesis: str) -> None:
     page = page_of(reference, hypothesis)

@@ -64,8 +64,13 @@ def test_english_only_checkpoint_gets_no_language(run_folder: Path) -> None:
     assert front_matter(text)["language"] == "en"
 
 
-def test_local_base_is_not_called_a_hub_model(run_folder: Path) -> None:
-    (run_folder / RECIPE).write_text(f"name: local\nmodel: {{name: {run_folder}}}\n")
+@pytest.mark.parametrize("name", ["{folder}", "run/base"])
+def test_local_base_is_not_called_a_hub_model(
+    run_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run_folder.parent)
+    (run_folder / "base").mkdir()
+    (run_folder / RECIPE).write_text(f"name: local\nmodel: {{name: {name.format(folder=run_folder)}}}\n")
     assert "base_model" not in front_matter(card(run_folder))
 
 

@@ -172,7 +172,8 @@ def test_words_carry_marks_besides_colour(run_folder: Path) -> None:
 
 
 def test_plots_say_what_they_show(run_folder: Path) -> None:
-    labels = [attributes["aria-label"] for tag, attributes in render(run_folder).tags if tag == "svg"]
+    page = render(run_folder)
+    labels = [attributes["aria-label"] for tag, attributes in page.tags if tag == "svg"]
     assert [label.split(" over ")[0] for label in labels] == [
         "Loss",
         "WER",
@@ -181,6 +182,7 @@ def test_plots_say_what_they_show(run_folder: Path) -> None:
         "Data wait",
         "Gradient norm",
     ]
+    assert sum(attributes.get("class") == "whisker" for _, attributes in page.tags) == 2
     report = read_report(run_folder)
     assert f"scored on test: {report.evaluation.before.wer * 100:.3g} % at step 0" in labels[1]
 
