@@ -1,0 +1,49 @@
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "datasets")
+
+
+def test_imports_point_one_way(root):
+    linter = Path(sys.executable).parent / "lint-imports"
+    ended = subprocess.run([linter, "--no-cache"], cwd=root, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
+
+
+def imported_at_the_top(tree):
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def test_recipes_reports_and_the_command_line_import_nothing_heavy(root):
+    package = root / "whisper_peft"
+    light = [*(package / "recipe").rglob("*.py"), *(package / "reporting").rglob("*.py")]
+    light += [package / f"{name}.py" for name in ("__init__", "cli", "commands", "flags", "terminal")]
+    for file in light:
+        names = set(imported_at_the_top(ast.parse(file.read_text(encoding="utf-8"))))
+        assert not {name for name in names if name.partition(".")[0] in HEAVY}, file
+
+
+@pytest.mark.parametrize("name", ["utils", "helpers", "common", "misc"])
+def test_no_module_is_a_heap(root, name):
+    assert not list((root / "whisper_peft").rglob(f"{name}.py"))
+
+
+def test_the_wheel_carries_the_recipes(root, tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    shipped = {f"whisper_peft/recipes/{path.name}" for path in (root / "recipes").glob("*.py")}
+    assert shipped <= inside
+    assert "whisper_peft/py.typed" in inside
+    assert not {name for name in inside if name.startswith(("tests/", "recipes/", "docs/"))}
