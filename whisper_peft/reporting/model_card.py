@@ -31,10 +31,12 @@ MARKUP = re.compile(r"([\\`*_\[\]<>&|#~$])")
 """Characters that Markdown, or HTML within it, would read as markup."""
 
 TRANSFORMERS = """\
+import soundfile
 from transformers import pipeline
 
+speech, sampling_rate = soundfile.read("speech.flac")  # mono, 16 kHz
 recogniser = pipeline("automatic-speech-recognition", model={folder})
-print(recogniser("speech.flac", generate_kwargs={arguments})["text"])"""
+print(recogniser({{"raw": speech, "sampling_rate": sampling_rate}}, generate_kwargs={arguments})["text"])"""
 
 PEFT = """\
 from peft import PeftModel
