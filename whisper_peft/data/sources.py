@@ -22,7 +22,7 @@ from whisper_peft.data.in_memory import open_table
 from whisper_peft.data.manifests import MANIFEST_SUFFIXES, metadata_files, open_manifests
 from whisper_peft.data.openslr import FolderCorpus, split_folders
 from whisper_peft.data.parquet import open_shards, shards_in
-from whisper_peft.data.splits import Choice, Role, choose, choose_named
+from whisper_peft.data.splits import Choice, Role, choose, choose_named, split_key
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance
@@ -223,18 +223,28 @@ def _is_hub_name(source: str) -> bool:
 
 def _select(corpus: _Corpus, choice: Choice, seed: int, *, purpose: str) -> Source:
     rows = corpus.select(choice.split)
-    label = choice.label
-    selection = Selection(rows, f"{corpus.name} ({label})", label, f"{purpose}: {label} of {corpus.name}")
+    label = _label(choice, corpus.config)
+    name = f"{corpus.name} ({label})"
     why = [choice.reason] if choice.reason else []
+    rule = None
+    if choice.part != "whole":
+        rule = choose_hold_out(rows, is_stream=rows.is_stream, seed=seed, source=name)
+        why.append(f"parted by {rule.by}, seed {seed}")
     if not rows.is_stream and (repeats := _count_repeated_ids(rows)):
         why.append(f"{repeats} ids were used twice and got a suffix")
-    if choice.part != "whole":
-        rule = choose_hold_out(rows, is_stream=rows.is_stream, seed=seed, source=selection.name)
-        why.append(f"parted by {rule.by}, seed {seed}")
-        selection = dataclasses.replace(selection, hold_out=rule, keeps_held_out=choice.part == "held-out")
-    sentence = f"{selection.sentence} ({'; '.join(why)})" if why else selection.sentence
+    sentence = f"{purpose}: {label} of {corpus.name}" + (f" ({'; '.join(why)})" if why else "")
     logger.info(sentence)
-    return dataclasses.replace(selection, sentence=sentence)
+    return Selection(rows, name, label, sentence, rule, keeps_held_out=choice.part == "held-out")
+
+
+def _label(choice: Choice, config: str) -> str:
+    """Return a name that finds the configuration again too."""
+    is_said = config in ("", "default") or split_key(config) <= split_key(choice.label)
+    return (
+        choice.label
+        if choice.split is None or choice.part != "whole" or is_said
+        else f"{config}/{choice.label}"
+    )
 
 
 def _count_repeated_ids(rows: Rows) -> int:

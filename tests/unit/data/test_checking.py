@@ -42,6 +42,7 @@ def hostile(tmp_path: Path) -> list[dict[str, Any]]:
         {"id": "short", "audio": write(tmp_path, "short.wav", 0.05), "text": "Words."},
         {"id": "blank", "audio": good, "text": "  \t"},
         {"id": "null", "audio": good, "text": None},
+        {"id": "nan", "audio": good, "text": float("nan")},
         {"id": "wordy", "audio": good, "text": "word " * 445},
     ]
 
@@ -58,12 +59,12 @@ def test_every_bad_row_is_counted_under_its_reason(hostile: list[dict[str, Any]]
         "unreadable": 1,
         "too-long": 1,
         "too-short": 1,
-        "empty-text": 2,
+        "empty-text": 3,
         "label-too-long": 1,
     }
     assert check.examples["empty"] == ("empty", "no-samples", "none")
-    assert check.sentence().startswith("2 of 12 rows kept")
-    assert "empty-text: 2 (blank, null)" in check.sentence()
+    assert check.sentence().startswith("2 of 13 rows kept")
+    assert "empty-text: 3 (blank, null, nan)" in check.sentence()
 
 
 def test_what_is_kept_decodes(hostile: list[dict[str, Any]]) -> None:
@@ -79,6 +80,11 @@ def test_the_same_rule_serves_a_stream(hostile: list[dict[str, Any]]) -> None:
     reasons = [refusal(row, section=section, label_length=label_length) for row in rows]
     assert reasons.count(None) == len(local.kept)
     assert {reason: reasons.count(reason) for reason in reasons if reason} == local.skipped
+
+
+def test_text_of_nothing_but_blanks_is_empty() -> None:
+    row = Utterance("a", np.ones(16_000), " \n", sampling_rate=16_000)
+    assert refusal(row, section=DataSection(), label_length=label_length) == "empty-text"
 
 
 def test_the_limit_of_the_label_is_inclusive() -> None:

@@ -272,25 +272,45 @@ def test_a_name_that_is_neither_path_nor_on_the_hub_says_both() -> None:
         open_split(DataSection(source="nobody/nothing"), "train")
 
 
-def test_the_hubs_librispeech_is_found_by_split_name_and_streamed(tmp_path: Path, rows: list[Row]) -> None:
+@pytest.fixture
+def librispeech_asr(tmp_path: Path, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let the Hub's `openslr/librispeech_asr` be a folder laid out like it."""
     hub_layout(tmp_path, rows, train="train.100")
     (tmp_path / "README.md").write_text(
         "---\nconfigs:\n- config_name: clean\n  data_files:\n"
         "  - split: train.100\n    path: clean/train.100/*.parquet\n"
-        "  - split: test\n    path: clean/test/*.parquet\n"
+        "  - split: validation\n    path: clean/test/*.parquet\n"
         "- config_name: other\n  data_files:\n  - split: test\n    path: clean/test/*.parquet\n---\n"
     )
-    corpus = open_hub(str(tmp_path), DataSection(), wanted="train.clean.100")
-    assert (corpus.config, corpus.splits) == ("clean", ("train.100", "test"))
-    stream = corpus.select("train.100")
-    assert stream.is_stream
-    texts = [decode(utterance).text for utterance in stream]
-    assert texts == [row["text"] for row in rows if row["split"] == "train"]
+    folder = str(tmp_path)
+    monkeypatch.setattr(
+        "whisper_peft.data.sources.open_hub",
+        lambda repo, section, wanted: open_hub(folder, section, wanted=wanted),
+    )
+    return tmp_path
+
+
+def test_the_hubs_librispeech_is_streamed_by_default(librispeech_asr: Path, rows: list[Row]) -> None:
+    section = DataSection()
+    train, scored = open_split(section, "train"), open_split(section, "eval")
+    assert (train.split, scored.split) == ("clean/train.100", "clean/validation")
+    assert train.is_stream
+    for source, split in ((train, "train"), (scored, "test")):
+        assert [decode(row).text for row in source] == [row["text"] for row in rows if row["split"] == split]
+        assert [row.speaker_id for row in source] == [row["speaker"] for row in rows if row["split"] == split]
+    again = DataSection(train=train.split, eval=scored.split)
+    assert [row.id for row in open_split(again, "eval")] == [row.id for row in scored]
+
+
+def test_a_configuration_that_no_split_name_tells_is_asked_for(librispeech_asr: Path) -> None:
     with pytest.raises(DataError, match=r"needs data\.config.*clean, other"):
-        open_hub(str(tmp_path), DataSection(), wanted="test")
+        open_split(DataSection(eval="test"), "eval")
+    assert open_split(DataSection(eval="test", config="other"), "eval").split == "other/test"
+    with pytest.raises(DataError, match=r"data\.config is 'othr'.*did you mean other\?"):
+        open_split(DataSection(eval="test", config="othr"), "eval")
 
 
-def test_an_openslr_recording_and_a_transcript_without_the_other_are_counted(
+def test_openslr_recordings_and_transcripts_without_the_other_are_counted(
     tmp_path: Path, rows: list[Row]
 ) -> None:
     root = openslr_folder(tmp_path, rows)
@@ -341,9 +361,7 @@ def write_lines(path: Path, *lines: str) -> DataSection:
     return DataSection(source=path)
 
 
-def test_paths_that_climb_out_of_the_folder_and_malformed_rows_are_counted(
-    tmp_path: Path, rows: list[Row]
-) -> None:
+def test_paths_out_of_the_folder_and_malformed_rows_are_counted(tmp_path: Path, rows: list[Row]) -> None:
     good = json.dumps({"audio": rows[0]["file"], "text": "Good."})
     outside = json.dumps({"audio": "a/../../secret.wav", "text": "Bad."})
     section = write_lines(tmp_path / "speech.jsonl", good, outside, "{broken", "[1]", "", "[" * 100_000)
