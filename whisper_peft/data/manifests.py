@@ -3,7 +3,7 @@
 Relative paths are of the manifest's folder. Absolute paths are taken as they are, since a manifest is its
 user's own; a relative path that climbs out of the folder with `..` is skipped and counted as `path-outside`,
 so that a corpus from elsewhere cannot reach into the reader's files unseen. A row that is no row (no JSON
-object, more or fewer cells than columns) is skipped and counted as `malformed-row`.
+object, no path, more or fewer cells than columns) is skipped and counted as `malformed-row`.
 
 Rows are read from the file at each pass, so a long manifest costs no memory and a source travels to a worker
 process as a few paths.
@@ -16,7 +16,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, TextIO
 
 from whisper_peft.data.rows import Columns, find_columns, leaves_folder, to_utterance
@@ -56,20 +56,13 @@ class ManifestRows:
         self.skipped.clear()
         for file, columns in zip(self.files, self.columns, strict=True):
             for line, row in _read(file):
-                if row is None:
-                    self.skipped["malformed-row"] += 1
-                elif self.split is None or _split_of(row, columns, file) == self.split:
-                    yield from self._utterance(file, columns, line, row)
-
-    def _utterance(
-        self, file: Path, columns: Columns, line: int, row: Mapping[str, Any]
-    ) -> Iterator[Utterance]:
-        audio = row.get(columns.audio)
-        if isinstance(audio, str) and leaves_folder(audio):
-            self.skipped["path-outside"] += 1
-            return
-        fallback_id = str(Path(audio).with_suffix("")) if isinstance(audio, str) else f"{file.stem}:{line}"
-        yield to_utterance(row, columns, fallback_id=fallback_id, folder=file.parent)
+                if self.split is None or row is None or _split_of(row, columns, file) == self.split:
+                    reason = _refusal(row, columns)
+                    if row is None or reason is not None:
+                        self.skipped[reason or "malformed-row"] += 1
+                    else:
+                        name = _name_of(row[columns.audio]) or f"{file.stem}:{line}"
+                        yield to_utterance(row, columns, fallback_id=name, folder=file.parent)
 
 
 @dataclass(frozen=True)
@@ -115,6 +108,20 @@ def _split_of(row: Mapping[str, Any], columns: Columns, file: Path) -> str | Non
         return str(row[columns.split]) if row.get(columns.split) else None
     places = [file.parent.name, str(row.get(columns.audio) or "").split("/")[0]]
     return next((place for place in places if _names_a_split(place)), None)
+
+
+def _refusal(row: Mapping[str, Any] | None, columns: Columns) -> str | None:
+    """Return the reason why a row cannot be an utterance, if there is one."""
+    audio = row.get(columns.audio) if row is not None else None
+    if not isinstance(audio, str):
+        return "malformed-row"
+    return "path-outside" if leaves_folder(audio) else None
+
+
+def _name_of(audio: str) -> str:
+    """Return a recording's path without its suffix; only the last part of an absolute one."""
+    path = PurePath(audio)
+    return path.stem if path.is_absolute() or not path.stem else str(path.parent / path.stem)
 
 
 def _names_a_split(folder: str) -> bool:

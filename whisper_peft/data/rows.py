@@ -114,10 +114,12 @@ def leaves_folder(path: str) -> bool:
 
 
 def _string(row: Mapping[str, Any], column: str | None) -> str | None:
+    """Return a cell as text; None for an empty one, NaN (an empty cell of pandas), or what is no text."""
     value = row.get(column) if column is not None else None
-    if value is None or value != value:  # NaN, as pandas writes an empty cell
+    if not isinstance(value, str | int | float) or value != value:
         return None
-    return str(value).strip() or None
+    encodable = str(value).encode("utf-8", "replace")  # JSON can hold half a character
+    return encodable.decode("utf-8").strip() or None
 
 
 def _audio(value: Any, folder: Path | None) -> tuple[Path | bytes | NDArray[Any], int | None]:
