@@ -151,7 +151,10 @@ class TrainResult:
 class MergeResult:
     """The merged folder and how far its outputs are from the adapter model's on real clips.
 
-    `max_logit_difference` is the largest absolute difference over all target positions of all clips.
+    `max_logit_difference` is the largest absolute difference over all target positions of all clips, the base
+    being in float both times. After training on quantised weights, `quantized_max_logit_difference` and
+    `quantized_transcripts_equal` (a fraction of the clips) compare with the model as it was trained: that is
+    the price of leaving the quantised weights, not of the folding.
     """
 
     folder: str
@@ -160,6 +163,8 @@ class MergeResult:
     clips: int
     differing: tuple[str, ...]
     tolerance: float
+    quantized_max_logit_difference: float | None = None
+    quantized_transcripts_equal: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""

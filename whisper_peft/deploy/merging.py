@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -73,7 +73,11 @@ def merge_adapter(
     try:
         _write_merged(tuned, partial)
         merged = load_whisper(float_section.model_copy(update={"name": str(partial)}))
-        result = compare(expected, witness(merged, clips, section), clips, output_dir, max_logit_difference)
+        found = witness(merged, clips, section)
+        result = compare(expected, found, clips, output_dir, max_logit_difference)
+        if section.quantize != "none":
+            trained = load_run_or_model(str(run), section)
+            result = _against_quantized(result, witness(trained, clips, section), found)
         partial.replace(output_dir)
     except OSError as error:
         raise StorageError(
@@ -139,7 +143,7 @@ def compare(
     Raises:
         MergeError: If a logit differs by more than the tolerance.
     """
-    difference = max(float((a - b).abs().max()) for a, b in zip(expected.logits, found.logits, strict=True))
+    difference = logit_difference(expected, found)
     pairs = zip(clips, expected.transcripts, found.transcripts, strict=True)
     differing = tuple(clip.id for clip, a, b in pairs if a != b)
     if not difference <= tolerance:
@@ -155,4 +159,18 @@ def compare(
         clips=len(clips),
         differing=differing,
         tolerance=tolerance,
+    )
+
+
+def logit_difference(a: Witness, b: Witness) -> float:
+    """Return the largest absolute difference of any logit."""
+    return max(float((one - other).abs().max()) for one, other in zip(a.logits, b.logits, strict=True))
+
+
+def _against_quantized(result: MergeResult, trained: Witness, merged: Witness) -> MergeResult:
+    equal = [one == other for one, other in zip(trained.transcripts, merged.transcripts, strict=True)]
+    return replace(
+        result,
+        quantized_max_logit_difference=logit_difference(trained, merged),
+        quantized_transcripts_equal=sum(equal) / len(equal),
     )

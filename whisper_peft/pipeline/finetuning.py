@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
+from rich.console import Console
 
 from whisper_peft.deploy.merging import merge_adapter
+from whisper_peft.errors import MergeError, WhisperPeftError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.scoring import Counts, paired_interval
 from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing, save_adapter
@@ -29,11 +32,17 @@ from whisper_peft.pipeline.run_folder import (
     latest_checkpoint,
     write_predictions,
 )
-from whisper_peft.pipeline.speech import Speech, clips_to_compare, open_speech
-from whisper_peft.recipe.catalog import find_recipe
-from whisper_peft.recipe.overrides import apply_overrides
+from whisper_peft.pipeline.speech import (
+    Speech,
+    TrainingRows,
+    clips_to_compare,
+    count_to_score,
+    open_speech,
+)
+from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
+from whisper_peft.reporting.figures import interval, percent
 from whisper_peft.reporting.json_lines import read_predictions
 from whisper_peft.reporting.model_card import write_model_card
 from whisper_peft.reporting.page import write_page
@@ -53,7 +62,7 @@ from whisper_peft.training.events import Callback, Event
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
 from whisper_peft.training.processes import start_processes
-from whisper_peft.types import EvalResult, TrainResult
+from whisper_peft.types import EvalResult, Prediction, TrainResult
 
 
 @dataclass(frozen=True)
@@ -123,8 +132,7 @@ def finetune(
     overrides: dict[str, Any] = {name: fields for name, fields in sections.items() if fields}
     if output_dir is not None:
         overrides["output_dir"] = Path(output_dir)
-    found = recipe if isinstance(recipe, Recipe) else find_recipe(recipe)
-    chosen = apply_overrides(found, overrides)
+    chosen = resolve_recipe(recipe, overrides)
     accelerator = start_processes(chosen.model.device)
     folder = _agree_on_folder(chosen, accelerator, resume=resume)
     try:
@@ -168,27 +176,28 @@ class Finetuning:
             command=" ".join(sys.argv),
             started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         )
+        self.stored_before = self._stored_before() if self.resume else None
         self.report = RunReport(run=record, meta=environment_meta(self.recipe.train.seed))
 
     def run(self) -> Run:
         """Do the work."""
         recipe = self.recipe
         speech = open_speech(recipe)
+        for sentence in speech.sentences():
+            self.say(sentence)
         whisper = load_whisper(recipe.model, device=self._device())
         self.say(whisper.checkpoint.sentence)
         self.say(whisper.precision.reason)
         rows = self._check(speech, whisper)
         before = self._score_before(whisper, speech)
-        summary_of_weights = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed)
-        self.say(summary_of_weights.sentence())
-        self._note(
-            adapter=AdapterRecord(method=recipe.adapter.method, trainable=summary_of_weights.sentence())
-        )
+        learning = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed).sentence()
+        self.say(learning)
+        self._note(adapter=AdapterRecord(method=recipe.adapter.method, trainable=learning))
         trained = self._train(whisper, speech, rows)
         self._save(whisper)
         if trained.stopped_by != "interrupt":
             after = self._score(whisper, speech, "after")
-            self._note_after(before, after)
+            self._note_after(before, after, speech)
             del whisper
             self._merge(speech)
         return self._finish()
@@ -198,12 +207,11 @@ class Finetuning:
 
     def _check(self, speech: Speech, whisper: Whisper) -> TrainingRows:
         rows = speech.check(whisper)
-        for sentence in rows.sentences:
-            self.say(sentence)
+        if rows.check is not None:
+            self.say(rows.check.sentence())
         if self.is_main:
-            write_recipe(
-                self.recipe.model_copy(update={"output_dir": self.folder}), self.folder / RECIPE_FILE
-            )
+            resolved = speech.resolved_recipe().model_copy(update={"output_dir": self.folder})
+            write_recipe(resolved, self.folder / RECIPE_FILE)
         gpu = torch.cuda.get_device_name() if whisper.device.type == "cuda" else None
         self._note(data=rows.record, meta=environment_meta(self.recipe.train.seed, gpu=gpu))
         return rows
@@ -211,15 +219,14 @@ class Finetuning:
     def _score_before(self, whisper: Whisper, speech: Speech) -> EvalResult | None:
         if not self.recipe.eval.before:
             return None
-        before = self._stored_before() or self._score(whisper, speech, "before")
-        self._note_scores(
-            [("before", before)], EvaluationRecord(before=before, scored_split=speech.eval_split)
-        )
+        before = self.stored_before or self._score(whisper, speech, "before")
+        record = EvaluationRecord(before=before, scored_split=speech.eval.split)
+        self._note_scores([("before", before)], record)
         return before
 
     def _stored_before(self) -> EvalResult | None:
         """Return the score that a stopped run had made already."""
-        if not (self.resume and (self.folder / REPORT_FILE).is_file()):
+        if not (self.folder / REPORT_FILE).is_file():
             return None
         evaluation = read_report(self.folder).evaluation
         stored = read_predictions(self.folder).before
@@ -229,9 +236,8 @@ class Finetuning:
 
     def _score(self, whisper: Whisper, speech: Speech, when: str) -> EvalResult:
         source = speech.eval if when in ("before", "after") else speech.dev
-        with EvalProgress(
-            speech.count(source, self.recipe.eval), f"WER {when}", console=self.console
-        ) as progress:
+        total = count_to_score(source, self.recipe.eval)
+        with EvalProgress(total, f"WER {when}", console=self.console) as progress:
             result = evaluate_utterances(
                 whisper,
                 source,
@@ -242,9 +248,8 @@ class Finetuning:
                 world_size=self.accelerator.num_processes,
                 progress=progress.update,
             )
-        self.say(
-            f"WER {when}: {percent(result.wer)} {interval(result.wer_interval)} on {result.utterances} utterances"
-        )
+        scored = f"{percent(result.wer)} {interval(result.wer_interval)}, {result.utterances} utterances"
+        self.say(f"WER {when}: {scored}")
         return result
 
     def _train(self, whisper: Whisper, speech: Speech, rows: TrainingRows) -> TrainResult:
@@ -264,7 +269,8 @@ class Finetuning:
         with TrainingProgress(training.total_steps, console=self.console) as progress:
             training.callbacks = (*self.callbacks, *self._listeners(progress))
             trained = training.run(resume_from)
-        self._note(train=replace(trained, skipped={**rows.skipped_before(), **trained.skipped}))
+        skipped = Counter(rows.stream_skipped) + Counter(trained.skipped)
+        self._note(train=replace(trained, skipped=dict(skipped)))
         return trained
 
     def _listeners(self, progress: TrainingProgress) -> tuple[Callback, ...]:
@@ -292,8 +298,8 @@ class Finetuning:
             before=before,
             after=after,
             difference_interval=difference_interval(before, after, self.recipe.eval.bootstrap_samples),
-            scored_split=speech.eval_split,
-            selected_split=speech.dev_split if chosen else None,
+            scored_split=speech.eval.split,
+            selected_split=speech.dev.split if chosen else None,
         )
         scored = [("before", before)] if before else []
         self._note_scores([*scored, ("after", after)], record)
@@ -306,13 +312,18 @@ class Finetuning:
     def _merge(self, speech: Speech) -> None:
         section = self.recipe.merge
         if self.is_main and section.enabled and self.recipe.adapter.method != "full":
-            merged = merge_adapter(
-                self.folder,
-                self.recipe.model,
-                clips=clips_to_compare(speech.eval, section.clips),
-                output_dir=self.folder / MERGED,
-                max_logit_difference=section.max_logit_difference,
-            )
+            self.say("merging, and comparing with the adapter model")
+            try:
+                merged = merge_adapter(
+                    self.folder,
+                    self.recipe.model,
+                    clips=clips_to_compare(speech.eval, section.clips),
+                    output_dir=self.folder / MERGED,
+                    max_logit_difference=section.max_logit_difference,
+                )
+            except MergeError:
+                self._finish()
+                raise
             self._note(merge=merged)
         self.accelerator.wait_for_everyone()
 

@@ -18,9 +18,11 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 from whisper_peft.errors import ResumeError, StorageError
 from whisper_peft.recipe.sections import Recipe
-from whisper_peft.recipe.yaml_files import read_recipe
+from whisper_peft.recipe.yaml_files import read_recipe, recipe_yaml
 from whisper_peft.reporting.json_lines import PREDICTIONS_FILE
 from whisper_peft.reporting.run_report import REPORT_FILE
 from whisper_peft.training.checkpoints import list_checkpoints
@@ -29,7 +31,7 @@ from whisper_peft.types import EvalResult, Prediction
 RECIPE_FILE, ADAPTER, MODEL, MERGED, CHECKPOINTS = "recipe.yaml", "adapter", "model", "merged", "checkpoints"
 
 LEAST_FREE_BYTES = 256 * 2**20
-"""A run does not start with less free disk than this: adapter, optimiser moments and logs of a small model."""
+"""A run does not start with less free disk: adapter, optimiser moments and logs of a small model."""
 
 FREE_TO_CHANGE = {
     "train": ("checkpoint_steps", "keep_checkpoints", "workers", "tensorboard"),
@@ -113,17 +115,20 @@ def _refuse_other_recipe(recipe: Recipe, stored: Recipe, folder: Path) -> None:
         )
 
 
-def differences(recipe: Recipe, other: Recipe) -> dict[str, tuple[object, object]]:
-    """Return the dotted fields that change the outcome and differ, with both values."""
-    mine, theirs = (
-        recipe.model_dump(mode="json", exclude={"name", "output_dir"}),
-        other.model_dump(mode="json"),
-    )
+def differences(recipe: Recipe, stored: Recipe) -> dict[str, tuple[object, object]]:
+    """Return the dotted fields that change the outcome and differ, with both values.
+
+    Splits that nobody named do not count: the stored recipe holds the ones that were found.
+    """
+    mine, theirs = yaml.safe_load(recipe_yaml(recipe)), yaml.safe_load(recipe_yaml(stored))
+    unnamed = {"train", "eval", "dev"} - recipe.data.model_fields_set
+    free = {**FREE_TO_CHANGE, "data": tuple(unnamed)}
     return {
         f"{section}.{field}": (value, theirs[section][field])
         for section, fields in mine.items()
+        if isinstance(fields, dict)
         for field, value in fields.items()
-        if value != theirs[section][field] and field not in FREE_TO_CHANGE.get(section, ())
+        if value != theirs[section][field] and field not in free.get(section, ())
     }
 
 

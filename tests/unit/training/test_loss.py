@@ -1,0 +1,69 @@
+"""The loss equals the naive one, in chunks too, and costs only the positions that have a target."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from whisper_peft.data.labels import IGNORED
+from whisper_peft.training.loss import PROJECTION_CHUNK, masked_with_mean, target_loss
+
+
+class CountingProjection(nn.Linear):
+    """A vocabulary projection that remembers how many positions it was asked for."""
+
+    positions = 0
+
+    def forward(self, states):
+        self.positions += len(states)
+        return super().forward(states)
+
+
+@pytest.fixture
+def projection():
+    torch.manual_seed(0)
+    return CountingProjection(8, 50, bias=False)
+
+
+def sample(rows, tokens):
+    generator = torch.Generator().manual_seed(1)
+    hidden = torch.randn(rows, tokens, 8, generator=generator, requires_grad=True)
+    labels = torch.randint(0, 50, (rows, tokens), generator=generator)
+    labels[torch.rand(rows, tokens, generator=generator) < 0.4] = IGNORED
+    return hidden, labels
+
+
+@pytest.mark.parametrize(("rows", "tokens"), [(2, 9), (16, 200)])
+def test_the_loss_equals_the_naive_one_with_its_gradient(projection, rows, tokens):
+    hidden, labels = sample(rows, tokens)
+    assert (rows * tokens > 2 * PROJECTION_CHUNK) == (rows == 16)
+    logits = projection(hidden.reshape(-1, 8))
+    naive = cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    (expected,) = torch.autograd.grad(naive, hidden)
+    ours = target_loss(hidden, labels, projection)
+    (gradient,) = torch.autograd.grad(ours, hidden)
+    torch.testing.assert_close(ours, naive)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_only_positions_with_a_target_are_projected(projection):
+    hidden, labels = sample(2, 9)
+    target_loss(hidden, labels, projection)
+    assert projection.positions == int((labels != IGNORED).sum()) < labels.numel()
+
+
+def test_a_batch_without_targets_has_a_zero_loss_that_still_has_a_gradient(projection):
+    hidden, labels = sample(2, 9)
+    loss = target_loss(hidden, torch.full_like(labels, IGNORED), projection)
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(hidden.grad, torch.zeros_like(hidden))
+
+
+def test_masked_cells_take_the_mean_of_their_own_clip():
+    features = torch.stack([torch.zeros(2, 3), torch.arange(6.0).reshape(2, 3)])
+    keep = torch.ones(2, 2, 3, dtype=torch.bool)
+    keep[1, 0, 1] = False
+    masked = masked_with_mean(features, keep)
+    assert masked[1, 0, 1] == 2.5
+    assert torch.equal(masked[keep], features[keep])

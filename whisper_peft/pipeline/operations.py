@@ -1,0 +1,183 @@
+"""The verbs beside finetune(): load, evaluate, merge, transcribe, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whisper_peft.data.sources import open_split
+from whisper_peft.deploy.merging import merge_adapter
+from whisper_peft.errors import MergeError
+from whisper_peft.evaluation.evaluator import evaluate_utterances
+from whisper_peft.evaluation.transcript_formats import check_format, file_names, write_transcript
+from whisper_peft.evaluation.transcription import transcribe_files
+from whisper_peft.model.loading import Whisper, load_run_or_model
+from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
+from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
+from whisper_peft.recipe.overrides import apply_overrides
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.recipe.yaml_files import read_recipe
+from whisper_peft.reporting.model_card import write_model_card
+from whisper_peft.reporting.page import write_page
+from whisper_peft.reporting.progress import EvalProgress
+from whisper_peft.reporting.run_report import read_report
+from whisper_peft.training.processes import start_processes
+from whisper_peft.types import EvalResult, MergeResult, Transcript
+
+Overrides = Mapping[str, Any]
+
+
+def load(run_or_model: str | Path, *, model: Overrides | None = None) -> Whisper:
+    """Load a run, an adapter or a model, ready to listen.
+
+    Args:
+        run_or_model: A run or adapter folder, or whatever `model.name` takes.
+        model: Fields of the section to override, such as `{"quantize": "int8"}`.
+
+    Raises:
+        ModelError: If there is nothing to load, or it does not fit together.
+    """
+    overrides = {"model": dict(model)} if model else {}
+    return load_run_or_model(str(run_or_model), apply_overrides(Recipe(), overrides).model)
+
+
+def evaluate(
+    run_or_model: str | Path,
+    *,
+    model: Overrides | None = None,
+    data: Overrides | None = None,
+    eval: Overrides | None = None,
+) -> EvalResult:
+    """Score a run or a model on a split, by generated transcripts.
+
+    What a run's recipe says (base, language, data, normaliser) holds unless overridden.
+
+    Args:
+        run_or_model: A run or adapter folder, or whatever `model.name` takes.
+        model: Fields of the section to override, such as `{"language": "fr"}`.
+        data: Overrides, such as `{"source": "my/speech", "eval": "test"}`.
+        eval: Overrides, such as `{"max_utterances": 100}`.
+
+    Raises:
+        WhisperPeftError: With what is wrong, why, and what to do.
+
+    Example:
+        >>> result = evaluate("runs/demo", data={"source": "my/speech", "eval": "test"})  # doctest: +SKIP
+    """
+    overrides = {name: dict(fields) for name, fields in _given(model, data, eval).items()}
+    recipe = _recipe_of(run_or_model, overrides)
+    accelerator = start_processes(recipe.model.device)
+    source = open_split(recipe.data, "eval")
+    whisper = load_run_or_model(str(run_or_model), apply_overrides(Recipe(), overrides).model)
+    with EvalProgress(count_to_score(source, recipe.eval), "scoring") as progress:
+        return evaluate_utterances(
+            whisper,
+            source,
+            section=recipe.eval,
+            language=recipe.model.language,
+            task=recipe.model.task,
+            rank=accelerator.process_index,
+            world_size=accelerator.num_processes,
+            progress=progress.update,
+        )
+
+
+def _given(model: Overrides | None, data: Overrides | None, eval: Overrides | None) -> dict[str, Overrides]:
+    return {name: fields for name, fields in (("model", model), ("data", data), ("eval", eval)) if fields}
+
+
+def _recipe_of(run_or_model: str | Path, overrides: Overrides) -> Recipe:
+    """Return the recipe of a run folder, or the default one for anything else, with overrides."""
+    path = Path(run_or_model) / RECIPE_FILE
+    return apply_overrides(read_recipe(path) if path.is_file() else Recipe(), overrides)
+
+
+def merge(
+    run: str | Path,
+    *,
+    output_dir: str | Path | None = None,
+    max_logit_difference: float | None = None,
+    clips: int | None = None,
+) -> MergeResult:
+    """Fold a run's adapter into its base and prove on the run's own clips that nothing changed.
+
+    Args:
+        run: Run folder.
+        output_dir: Folder to write. None: `merged` in the run folder.
+        max_logit_difference: Tolerance. None: the recipe's.
+        clips: Clips to compare on. None: the recipe's.
+
+    Raises:
+        MergeError: If the folder is no run, or the merged model differs past the tolerance.
+        StorageError: If the folder is in use or cannot be written.
+    """
+    folder = Path(run)
+    if not (folder / RECIPE_FILE).is_file():
+        raise MergeError(
+            f"{folder} is no run folder",
+            f"it has no {RECIPE_FILE}, which names the base and the clips to compare on",
+            f"give the folder that holds {RECIPE_FILE} and {ADAPTER}/",
+        )
+    recipe = read_recipe(folder / RECIPE_FILE)
+    section = recipe.merge
+    return merge_adapter(
+        folder,
+        recipe.model,
+        clips=clips_to_compare(open_split(recipe.data, "eval"), clips or section.clips),
+        output_dir=Path(output_dir) if output_dir else folder / MERGED,
+        max_logit_difference=max_logit_difference or section.max_logit_difference,
+    )
+
+
+def transcribe(
+    run_or_model: str | Path,
+    files: Sequence[str | Path],
+    *,
+    model: Overrides | None = None,
+    prompt: str | None = None,
+    hotwords: Sequence[str] = (),
+    output_dir: str | Path | None = None,
+    formats: Sequence[str] = (),
+) -> list[Transcript]:
+    """Transcribe files and folders of any length.
+
+    Args:
+        run_or_model: A run or adapter folder, or whatever `model.name` takes.
+        files: Recordings, or folders of them.
+        model: Fields of the section to override, such as `{"language": "fr"}`.
+        prompt: Text that is taken to come before, which sets style and vocabulary.
+        hotwords: Words to expect.
+        output_dir: Where to write the files of `formats`. None: the current folder.
+        formats: Any of txt, srt, vtt, json; none are written without.
+
+    Raises:
+        WhisperPeftError: With what is wrong, why, and what to do.
+    """
+    for name in formats:
+        check_format(name)
+    recipe = _recipe_of(run_or_model, {"model": dict(model)} if model else {})
+    whisper = load(run_or_model, model=model)
+    transcripts = transcribe_files(
+        whisper,
+        [Path(file) for file in files],
+        language=recipe.model.language,
+        task=recipe.model.task,
+        prompt=prompt,
+        hotwords=hotwords,
+    )
+    for transcript, name in zip(transcripts, file_names(transcripts), strict=True):
+        for format in formats:
+            write_transcript(transcript, Path(output_dir or "."), format, name=name)
+    return transcripts
+
+
+def report(run: str | Path) -> Path:
+    """Write the card and the page of a run anew from its `report.json`, and return the page.
+
+    Raises:
+        StorageError: If there is no report, or it is damaged.
+    """
+    folder = Path(run)
+    write_model_card(read_report(folder).to_dict(), folder)
+    return write_page(folder)
