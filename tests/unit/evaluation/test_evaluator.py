@@ -56,7 +56,7 @@ def _evaluate(whisper: Whisper, utterances: Sequence[Utterance], **fields: Any) 
 def test_the_english_test_prompts_score_as_they_always_did(
     tiny_en: Whisper, prompts_en: list[dict[str, Any]]
 ) -> None:
-    """Frozen with greedy search and 30 s context in fp32: no word is wrong, 19 of 119 differ in case or marks."""
+    """Frozen with greedy search and 30 s context in fp32: no word is wrong, 19 of 119 differ raw."""
     utterances = _utterances(prompts_en, "test")
     result = _evaluate(tiny_en, utterances)
     assert (result.wer, result.cer, result.normalizer) == (0.0, 0.0, "english")
