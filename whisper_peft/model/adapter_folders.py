@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import torch
-from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -42,6 +42,7 @@ def read_adapter_config(folder: Path) -> PeftConfig:
     """
     try:
         config: PeftConfig = PeftConfig.from_pretrained(str(folder))
+        PeftType(config.peft_type)
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise AdapterError(
             f"{folder / CONFIG_FILE} cannot be read", str(error), "give a folder that PEFT has saved"

@@ -120,9 +120,14 @@ def assert_adapter_active(whisper: Whisper, features: Tensor) -> None:
         AdapterError: If the logits equal those of the base model, to the bit.
     """
     model = _adapter_model(whisper)
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
     tuned = _first_logits(whisper, features)
     with model.disable_adapter():
         base = _first_logits(whisper, features)
+    # On leaving, PEFT makes the adapter trainable, whether it was or not
+    model.requires_grad_(False)
+    for weight in learning:
+        weight.requires_grad_(True)
     if torch.equal(tuned, base):
         raise AdapterError(
             "the adapter changes nothing",
