@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from whisper_peft.model.openai_format import LAYERS
-
 DTYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)
 BLOCKS = {
     "self_attention/layer_norm": ("self_attn_layer_norm",),
@@ -26,6 +24,17 @@ BLOCKS = {
     "ffn/linear_0": ("fc1",),
     "ffn/linear_1": ("fc2",),
 }
+OPENAI = {
+    "embed_tokens": "token_embedding",
+    "layer_norm": {"encoder": "ln_post", "decoder": "ln"},
+    "self_attn_layer_norm": "attn_ln",
+    "encoder_attn_layer_norm": "cross_attn_ln",
+    "final_layer_norm": "mlp_ln",
+    "fc1": "mlp.0",
+    "fc2": "mlp.2",
+}
+ATTENTION = {"self_attn": "attn", "encoder_attn": "cross_attn"}
+PROJECTIONS = {"q_proj": "query", "k_proj": "key", "v_proj": "value", "out_proj": "out"}
 
 
 def ctranslate2_variables(state: dict[str, Tensor], config: WhisperConfig) -> dict[str, Tensor]:
@@ -89,21 +98,23 @@ def model_bin(
 
 def openai_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a Hugging Face state under OpenAI's names."""
-    layers = {theirs: ours for ours, theirs in LAYERS.items() if ours not in ("ln", "ln_post")}
     renamed = {}
     for name, tensor in state.items():
         if name == "proj_out.weight":
             continue
         _, part, *inner, kind = name.split(".")
-        if inner == ["embed_positions"]:
-            renamed[f"{part}.positional_embedding"] = tensor
-            continue
-        block = f"blocks.{inner[1]}." if inner[0] == "layers" else ""
-        layer = ".".join(inner[2:] if block else inner)
-        final = {"encoder": "ln_post", "decoder": "ln"}[part]
-        renamed[f"{part}.{block}{final if layer == 'layer_norm' else layers.get(layer, layer)}.{kind}"] = (
-            tensor
-        )
+        match inner:
+            case ["embed_positions"]:
+                renamed[f"{part}.positional_embedding"] = tensor
+            case ["layers", layer, attention, projection]:
+                theirs = f"{ATTENTION[attention]}.{PROJECTIONS[projection]}"
+                renamed[f"{part}.blocks.{layer}.{theirs}.{kind}"] = tensor
+            case ["layers", layer, other]:
+                renamed[f"{part}.blocks.{layer}.{OPENAI[other]}.{kind}"] = tensor
+            case ["layer_norm"]:
+                renamed[f"{part}.{OPENAI['layer_norm'][part]}.{kind}"] = tensor
+            case [other]:
+                renamed[f"{part}.{OPENAI.get(other, other)}.{kind}"] = tensor
     return renamed
 
 
