@@ -22,9 +22,7 @@ def plug_in(monkeypatch):
     group = "whisper_peft.recipes"
     entries = importlib.metadata.EntryPoints(
         [
-            importlib.metadata.EntryPoint(
-                "plugged-in", "whisper_peft.recipe.sections:Section", group
-            ),
+            importlib.metadata.EntryPoint("plugged-in", "whisper_peft.recipe.sections:Section", group),
             importlib.metadata.EntryPoint("broken", "no_such_package:RECIPE", group),
         ]
     )
