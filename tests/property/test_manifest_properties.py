@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_peft.data.checking import refusal
+from whisper_peft.data.checking import check_row
 from whisper_peft.data.sources import open_source
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
@@ -38,7 +38,7 @@ def check(path: Path, expected: int) -> None:
     assert len({utterance.id for utterance in utterances}) == len(utterances)
     for utterance in utterances:
         utterance.id.encode()
-        assert refusal(utterance, section=section, label_length=lambda row: 1) is not None
+        assert check_row(utterance, section=section, label_length=lambda row: 1)[1] is not None
         assert isinstance(utterance.audio, Path | bytes)
 
 

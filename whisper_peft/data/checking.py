@@ -77,7 +77,9 @@ def check_rows(
     kept: list[Utterance] = []
     refused: dict[str, list[str]] = {}
     for utterance in source:
-        checked, reason = _check(utterance, section, label_length, max_label_tokens)
+        checked, reason = check_row(
+            utterance, section=section, label_length=label_length, max_label_tokens=max_label_tokens
+        )
         if reason is None:
             kept.append(checked)
         else:
@@ -92,31 +94,21 @@ def check_rows(
     return check
 
 
-def refusal(
+def check_row(
     utterance: Utterance,
     *,
     section: DataSection,
     label_length: Callable[[Utterance], int],
     max_label_tokens: int = MAX_LABEL_TOKENS,
-) -> str | None:
-    """Return the reason why a row cannot be used, None if nothing speaks against it.
+) -> tuple[Utterance, str | None]:
+    """Return a row with its duration, and the reason why it cannot be used, None if there is none.
 
     Example:
         >>> import numpy as np
         >>> row = Utterance("a", np.ones(160_000), "word " * 500, sampling_rate=16_000)
-        >>> refusal(row, section=DataSection(), label_length=lambda row: 505)
+        >>> check_row(row, section=DataSection(), label_length=lambda row: 505)[1]
         'label-too-long'
     """
-    return _check(utterance, section, label_length, max_label_tokens)[1]
-
-
-def _check(
-    utterance: Utterance,
-    section: DataSection,
-    label_length: Callable[[Utterance], int],
-    max_label_tokens: int,
-) -> tuple[Utterance, str | None]:
-    """Return the row with its duration, and the reason against it."""
     if not utterance.text.strip():
         return utterance, "empty-text"
     try:

@@ -17,7 +17,7 @@ from whisper_peft.data.randomness import utterance_rng
 from whisper_peft.data.spectrogram_masks import draw_masks
 from whisper_peft.errors import AudioError
 from whisper_peft.recipe.sections import SpecAugment
-from whisper_peft.types import FRAMES_PER_SECOND, SAMPLING_RATE, Utterance
+from whisper_peft.types import FRAMES_PER_SECOND, SAMPLING_RATE, Utterance, Waveform
 
 SAMPLES_PER_FRAME = SAMPLING_RATE // FRAMES_PER_SECOND
 MASK_STREAM = "spec-augment"
@@ -33,6 +33,7 @@ class Batch:
         frames: Log-mel frames of the audio context.
         decoder_input_ids: Shape `(rows, tokens)`.
         labels: Shape `(rows, tokens)`, `IGNORED` where there is no target.
+        real_frames: Log-mel frames of each row that hold speech, shape `(rows,)`.
         keep: True where the log-mel is kept, shape `(rows, mel bins, frames)`; None without SpecAugment.
         audio_seconds: Unpadded speech in the batch.
         epoch: Epoch that the rows belong to, from 0.
@@ -44,6 +45,7 @@ class Batch:
     frames: int
     decoder_input_ids: Tensor
     labels: Tensor
+    real_frames: Tensor
     keep: Tensor | None
     audio_seconds: float
     epoch: int
@@ -88,6 +90,7 @@ class Collator:
             frames=micro_batch.frames,
             decoder_input_ids=_padded([target.decoder_input_ids for target in targets], self.pad_token_id),
             labels=labels if scored else torch.full_like(labels, IGNORED),
+            real_frames=torch.tensor([_real_frames(samples, micro_batch.frames) for samples in waveforms]),
             keep=self._keep(heard, micro_batch),
             audio_seconds=sum(len(samples) for samples in waveforms) / SAMPLING_RATE if scored else 0.0,
             epoch=micro_batch.epoch,
@@ -115,12 +118,16 @@ class Collator:
         keep = np.ones((len(heard), self.num_mel_bins, micro_batch.frames), dtype=bool)
         for row, utterance in enumerate(heard):
             rng = utterance_rng(self.seed, micro_batch.epoch, f"{MASK_STREAM} {utterance.id}")
-            real_frames = min(len(utterance.waveform) // SAMPLES_PER_FRAME, micro_batch.frames)
+            real_frames = _real_frames(utterance.waveform, micro_batch.frames)
             keep[row] = draw_masks(self.num_mel_bins, micro_batch.frames, real_frames, self.spec_augment, rng)
         return torch.from_numpy(keep)
 
 
-def _stacked(waveforms: Sequence[np.ndarray], frames: int) -> Tensor:
+def _real_frames(waveform: Waveform, frames: int) -> int:
+    return min(len(waveform) // SAMPLES_PER_FRAME, frames)
+
+
+def _stacked(waveforms: Sequence[Waveform], frames: int) -> Tensor:
     stacked = torch.zeros(len(waveforms), max(len(samples) for samples in waveforms))
     for row, samples in zip(stacked, waveforms, strict=True):
         row[: len(samples)] = torch.from_numpy(samples)

@@ -47,7 +47,7 @@ class StepLoader:
         loader = DataLoader(
             _Prepared(self.collator),
             batch_size=None,
-            sampler=self._micro_batches(steps),  # type: ignore[arg-type]
+            sampler=self._micro_batches(steps),
             num_workers=self.workers,
             worker_init_fn=_leave_interrupts_to_the_parent,
             prefetch_factor=4 if self.workers else None,

@@ -18,7 +18,7 @@ from torch import Tensor
 from whisper_peft.data.labels import Labeller
 from whisper_peft.errors import MergeError, StorageError
 from whisper_peft.evaluation.generation import generate_transcripts
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.companions import Companions, save_companions
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.model.log_mel import LogMel
 from whisper_peft.recipe.sections import ModelSection
@@ -54,13 +54,11 @@ def merge_adapter(
         max_logit_difference: Largest accepted difference of any logit.
 
     Raises:
-        MergeError: If there is no adapter, no clip, or the difference is past the tolerance (nothing is kept).
+        MergeError: If there is no adapter or clip, or the difference is past the tolerance; nothing is kept.
         StorageError: If the folder is in use or cannot be written.
     """
     if not clips:
-        raise MergeError(
-            "there is no clip to compare on", "", "give data.eval a split with rows"
-        )
+        raise MergeError("there is no clip to compare on", "", "give data.eval a split with rows")
     _refuse_used(output_dir)
     float_section = section.model_copy(update={"quantize": "none", "precision": "fp32"})
     tuned = load_run_or_model(str(run), float_section)
@@ -71,7 +69,7 @@ def merge_adapter(
     expected = witness(tuned, clips, section)
     partial = output_dir.with_name(f".partial-{output_dir.name}")
     try:
-        _write_merged(tuned, partial)
+        _write_merged(tuned.model, tuned.companions, partial)
         merged = load_whisper(float_section.model_copy(update={"name": str(partial)}))
         found = witness(merged, clips, section)
         result = compare(expected, found, clips, output_dir, max_logit_difference)
@@ -101,13 +99,12 @@ def _refuse_used(folder: Path) -> None:
         )
 
 
-def _write_merged(tuned: Whisper, folder: Path) -> None:
+def _write_merged(tuned: PeftModel, companions: Companions, folder: Path) -> None:
     """Fold the adapter and save in the Hugging Face format; `tuned` is used up."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    merged = tuned.model.merge_and_unload()
-    merged.save_pretrained(folder)
-    save_companions(tuned.companions, folder)
+    tuned.merge_and_unload().save_pretrained(folder)
+    save_companions(companions, folder)
 
 
 def witness(whisper: Whisper, clips: Sequence[Utterance], section: ModelSection) -> Witness:
@@ -132,7 +129,8 @@ def _logits(whisper: Whisper, clip: Utterance, labeller: Labeller) -> Tensor:
     with whisper.precision.autocast(whisper.device):
         features = features.to(whisper.precision.weights_dtype)
         output = core(input_features=features, decoder_input_ids=read)
-    return output.logits[0].float().cpu()
+    logits: Tensor = output.logits
+    return logits[0].float().cpu()
 
 
 def compare(

@@ -111,7 +111,7 @@ def _refuse_other_recipe(recipe: Recipe, stored: Recipe, folder: Path) -> None:
         raise ResumeError(
             f"{', '.join(changed)} differ from the run in {folder} (such as {field}: {now}, was {then})",
             "a resumed run ends at the same weights as one that was never stopped",
-            f"resume with {folder / RECIPE_FILE}, or train on from its adapter: --adapter.init {folder / ADAPTER}",
+            f"resume with {folder / RECIPE_FILE}, or train on: --adapter.init {folder / ADAPTER}",
         )
 
 

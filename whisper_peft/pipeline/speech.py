@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from whisper_peft.data.augmentation import build_augmentation
-from whisper_peft.data.checking import RowCheck, check_rows, refusal
+from whisper_peft.data.checking import RowCheck, check_row, check_rows
 from whisper_peft.data.collation import Collator
-from whisper_peft.data.decoding import decode, header_duration_s
+from whisper_peft.data.decoding import decode
 from whisper_peft.data.labels import Labeller
 from whisper_peft.data.sources import Source, open_split
 from whisper_peft.errors import AudioError
@@ -62,13 +62,11 @@ class CheckedStream:
         self._passes += 1
         counting = self._passes == 1
         for utterance in self.source:
-            try:
-                timed = with_duration(utterance)
-                reason = refusal(timed, section=self.recipe.data, label_length=self.labeller.length)
-            except AudioError as error:
-                reason = error.reason
+            checked, reason = check_row(
+                utterance, section=self.recipe.data, label_length=self.labeller.length
+            )
             if reason is None:
-                yield timed
+                yield checked
             elif counting:
                 self.skipped[reason] += 1
 
@@ -116,7 +114,7 @@ class Speech:
             build_augmentation(recipe.augment),
             recipe.augment.spec_augment,
             num_mel_bins=whisper.num_mel_bins,
-            pad_token_id=whisper.config.eos_token_id,
+            pad_token_id=whisper.tokenizer.eos_token_id,
             seed=recipe.train.seed,
         )
         if self.train.is_stream:
@@ -143,13 +141,6 @@ def open_speech(recipe: Recipe) -> Speech:
         DataError: If the source or a split is missing or of no known kind.
     """
     return Speech(recipe, open_split(recipe.data, "train"), open_split(recipe.data, "eval"))
-
-
-def with_duration(utterance: Utterance) -> Utterance:
-    """Return the utterance with the length that its header states, where it has none."""
-    if utterance.duration_s is not None:
-        return utterance
-    return replace(utterance, duration_s=header_duration_s(utterance.audio, utterance.sampling_rate))
 
 
 def count_to_score(source: Source, section: EvalSection) -> int | None:

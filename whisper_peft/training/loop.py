@@ -71,7 +71,7 @@ class Training:
 
     def __post_init__(self) -> None:
         section = self.recipe.train
-        self.world_size = self.accelerator.num_processes
+        self.world_size = int(self.accelerator.num_processes)
         self.rows_per_step = section.batch_size * section.gradient_accumulation_steps * self.world_size
         self.total_steps = self._total_steps()
         self.optimization = Optimization(self.whisper, section, self.total_steps)
@@ -157,6 +157,7 @@ class Training:
             batch.frames,
             batch.decoder_input_ids.to(device, non_blocking=True),
             batch.labels.to(device, non_blocking=True),
+            batch.real_frames.to(device, non_blocking=True),
             keep,
         )
         return loss

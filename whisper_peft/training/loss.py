@@ -35,7 +35,13 @@ class SpeechLoss(nn.Module):
         self.encoder_learns = any(weight.requires_grad for weight in encoder.parameters())
 
     def forward(
-        self, waveforms: Tensor, frames: int, decoder_input_ids: Tensor, labels: Tensor, keep: Tensor | None
+        self,
+        waveforms: Tensor,
+        frames: int,
+        decoder_input_ids: Tensor,
+        labels: Tensor,
+        real_frames: Tensor,
+        keep: Tensor | None,
     ) -> Tensor:
         """Return the summed loss in nats over all positions with a target.
 
@@ -44,12 +50,13 @@ class SpeechLoss(nn.Module):
             frames: Log-mel frames of the audio context.
             decoder_input_ids: Shape `(rows, tokens)`.
             labels: Shape `(rows, tokens)`, `IGNORED` where there is no target.
+            real_frames: Log-mel frames of each row that hold speech, shape `(rows,)`.
             keep: Shape `(rows, mel bins, frames)`, False where SpecAugment masks; None for no mask.
         """
         (core,) = self.core
         features = self.log_mel(waveforms, frames=frames)
         if keep is not None:
-            features = masked_with_mean(features, keep)
+            features = masked_with_mean(features, keep, real_frames)
         with self.precision.autocast(self.device):
             with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
                 states = core.get_encoder()(features.to(self.precision.weights_dtype)).last_hidden_state
@@ -58,14 +65,17 @@ class SpeechLoss(nn.Module):
             return target_loss(hidden.last_hidden_state, labels, core.proj_out)
 
 
-def masked_with_mean(features: Tensor, keep: Tensor) -> Tensor:
-    """Return log-mel features with the masked cells at their clip's mean.
+def masked_with_mean(features: Tensor, keep: Tensor, real_frames: Tensor) -> Tensor:
+    """Return log-mel features with the masked cells at the mean of their clip's speech.
 
     Args:
         features: Shape `(rows, mel bins, frames)`.
         keep: Same shape, False where masked.
+        real_frames: Frames of each row that hold speech, shape `(rows,)`: padding would lower the mean.
     """
-    mean = features.mean(dim=(1, 2), keepdim=True)
+    speech = torch.arange(features.shape[-1], device=features.device) < real_frames[:, None, None]
+    cells = (real_frames * features.shape[1]).clamp(min=1)[:, None, None]
+    mean = (features * speech).sum(dim=(1, 2), keepdim=True) / cells
     return torch.where(keep, features, mean)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,10 +58,10 @@ class Optimization:
         """Apply the gathered gradient and return its norm before clipping (inf or nan: nothing applied)."""
         self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm))
-        if self.scaler.is_enabled() or norm < float("inf"):
+        if math.isfinite(norm):
             self.scaler.step(self.optimizer)
+            self.schedule.step()
         self.scaler.update()
-        self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -83,7 +84,7 @@ def _optimizer(weights: list[nn.Parameter], section: TrainSection) -> torch.opti
     if section.optimizer == "adamw":
         return torch.optim.AdamW(weights, lr=section.learning_rate, weight_decay=section.weight_decay)
     try:
-        from bitsandbytes.optim import AdamW8bit
+        from bitsandbytes.optim.adamw import AdamW8bit
     except ImportError as error:
         raise TrainingError(
             "train.optimizer adamw-8bit needs bitsandbytes",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from whisper_peft.data.checking import check_rows, refusal
+from whisper_peft.data.checking import check_row, check_rows
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.sources import open_source
 from whisper_peft.errors import DataError
@@ -77,26 +77,29 @@ def test_the_same_rule_serves_a_stream(hostile: list[dict[str, Any]]) -> None:
     section = DataSection(source=hostile)
     local = check_rows(open_source(section, "all"), section=section, label_length=label_length)
     rows = open_source(section, "all")
-    reasons = [refusal(row, section=section, label_length=label_length) for row in rows]
+    reasons = [check_row(row, section=section, label_length=label_length)[1] for row in rows]
     assert reasons.count(None) == len(local.kept)
     assert {reason: reasons.count(reason) for reason in reasons if reason} == local.skipped
 
 
 def test_text_of_nothing_but_blanks_is_empty() -> None:
     row = Utterance("a", np.ones(16_000), " \n", sampling_rate=16_000)
-    assert refusal(row, section=DataSection(), label_length=label_length) == "empty-text"
+    assert check_row(row, section=DataSection(), label_length=label_length)[1] == "empty-text"
 
 
 def test_the_limit_of_the_label_is_inclusive() -> None:
     row = Utterance("a", np.ones(16_000), "word " * 444, sampling_rate=16_000)
     section = DataSection()
-    assert refusal(row, section=section, label_length=label_length, max_label_tokens=448) is None
-    assert refusal(row, section=section, label_length=label_length, max_label_tokens=447) == "label-too-long"
+    assert check_row(row, section=section, label_length=label_length, max_label_tokens=448)[1] is None
+    assert (
+        check_row(row, section=section, label_length=label_length, max_label_tokens=447)[1]
+        == "label-too-long"
+    )
 
 
 def test_thirty_seconds_are_not_too_long() -> None:
     row = Utterance("a", np.ones(480_000), "words", sampling_rate=16_000)
-    assert refusal(row, section=DataSection(), label_length=label_length) is None
+    assert check_row(row, section=DataSection(), label_length=label_length)[1] is None
 
 
 def test_nothing_usable_is_one_clear_error_with_the_counts(hostile: list[dict[str, Any]]) -> None:

@@ -1,7 +1,6 @@
 """Checkpoints: whole or not at all, verified, rotated, exact."""
 
 import math
-import os
 
 import pytest
 import torch
@@ -90,7 +89,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path, model, monkeypatch):
     monkeypatch.setattr(checkpoints, "save_file", full)
     with pytest.raises(StorageError, match="cannot be written - No space left on device - free some space"):
         save(tmp_path, model)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_weights_of_another_adapter_are_refused(tmp_path, model):

@@ -60,10 +60,11 @@ def test_a_batch_without_targets_has_a_zero_loss_that_still_has_a_gradient(proje
     assert torch.equal(hidden.grad, torch.zeros_like(hidden))
 
 
-def test_masked_cells_take_the_mean_of_their_own_clip():
+def test_masked_cells_take_the_mean_of_their_own_clips_speech():
     features = torch.stack([torch.zeros(2, 3), torch.arange(6.0).reshape(2, 3)])
     keep = torch.ones(2, 2, 3, dtype=torch.bool)
     keep[1, 0, 1] = False
-    masked = masked_with_mean(features, keep)
-    assert masked[1, 0, 1] == 2.5
+    assert masked_with_mean(features, keep, torch.tensor([3, 3]))[1, 0, 1] == 2.5
+    masked = masked_with_mean(features, keep, torch.tensor([3, 2]))
+    assert masked[1, 0, 1] == 2.0
     assert torch.equal(masked[keep], features[keep])

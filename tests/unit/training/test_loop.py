@@ -1,0 +1,199 @@
+"""The loop on real speech and real weights: exact sums, exact resume, clean stops."""
+
+import dataclasses
+import json
+import math
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from whisper_peft.data.augmentation import build_augmentation
+from whisper_peft.data.collation import Collator
+from whisper_peft.data.labels import Labeller
+from whisper_peft.errors import RecipeError, TrainingError
+from whisper_peft.model.adapters import attach_adapter
+from whisper_peft.model.loading import load_whisper
+from whisper_peft.recipe.overrides import apply_overrides
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.training.checkpoints import list_checkpoints, trainable_weights
+from whisper_peft.training.logs import JsonLog, TensorBoardLog
+from whisper_peft.training.loop import Training
+from whisper_peft.types import EvalResult, Utterance
+
+BASE = {
+    "model": {"name": "openai/whisper-tiny.en", "device": "cpu"},
+    "adapter": {"r": 4, "targets": "attention"},
+    "train": {"max_steps": 4, "batch_size": 2, "learning_rate": 1e-3, "workers": 0, "checkpoint_steps": 2},
+    "augment": {"gain": {"p": 0.5}, "spec_augment": {"p": 0.5}},
+}
+
+
+@pytest.fixture(scope="session")
+def rows(prompts_en):
+    chosen = sorted(prompts_en, key=lambda row: row["duration_s"])[:9]
+    return tuple(
+        Utterance(row["file_name"], Path(row["file_name"]), row["text"], duration_s=row["duration_s"])
+        for row in chosen
+    )
+
+
+def recipe(**train):
+    return apply_overrides(apply_overrides(Recipe(), BASE), {"train": train})
+
+
+def training(rows, folder, made=None, **parts):
+    made = made or recipe()
+    whisper = load_whisper(made.model)
+    attach_adapter(whisper, made.adapter, seed=made.train.seed)
+    collator = Collator(
+        Labeller(whisper.tokenizer, multilingual=False, language=None),
+        build_augmentation(made.augment),
+        made.augment.spec_augment,
+        num_mel_bins=whisper.num_mel_bins,
+        pad_token_id=whisper.tokenizer.eos_token_id,
+        seed=made.train.seed,
+    )
+    return Training(whisper, made, rows, collator, Accelerator(cpu=True), folder, **parts)
+
+
+def weights(run):
+    return {name: weight.detach().clone() for name, weight in trainable_weights(run.whisper.model).items()}
+
+
+def losses(folder):
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_loss_falls_and_every_number_is_logged(rows, tmp_path):
+    run = training(
+        rows, tmp_path, recipe(max_steps=8), callbacks=(JsonLog(tmp_path), TensorBoardLog(tmp_path))
+    )
+    result = run.run()
+    assert result.steps == 8
+    assert result.final_loss < result.first_loss == losses(tmp_path)[0]
+    assert result.epochs == pytest.approx(8 / 5, abs=1e-3)
+    row = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert row.keys() >= {"step", "loss", "learning_rate", "grad_norm", "audio_seconds_per_second"}
+    assert 0 <= row["data_wait_share"] < 1
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_stopped_run_ends_at_the_same_weights_to_the_bit(rows, tmp_path):
+    whole = training(rows, tmp_path / "whole", recipe(max_steps=7))
+    whole.run()
+    first = training(rows, tmp_path / "parts", recipe(max_steps=7))
+    first.callbacks = (lambda event: event.kind == "step" and event.step == 3,)
+    assert first.run().stopped_by == "callback"
+    second = training(rows, tmp_path / "parts", recipe(max_steps=7, workers=1))
+    assert second.run(list_checkpoints(tmp_path / "parts" / "checkpoints")[-1]).steps == 7
+    expected, found = weights(whole), weights(second)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_accumulation_takes_the_same_steps_as_one_large_batch(rows, tmp_path):
+    found = {}
+    for batch_size, accumulation in ((8, 1), (2, 4)):
+        folder = tmp_path / f"{batch_size}"
+        folder.mkdir()
+        made = recipe(batch_size=batch_size, gradient_accumulation_steps=accumulation, max_steps=3)
+        training(rows, folder, made, callbacks=(JsonLog(folder),)).run()
+        found[batch_size] = losses(folder)
+    assert found[8] == pytest.approx(found[2], rel=1e-5)
+
+
+def test_the_number_of_workers_changes_nothing(rows, tmp_path):
+    runs = [training(rows, tmp_path / str(workers), recipe(workers=workers)) for workers in (0, 2)]
+    for run in runs:
+        run.run()
+    first, second = (weights(run) for run in runs)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_interruption_finishes_the_step_and_leaves_a_checkpoint(rows, tmp_path):
+    def press_ctrl_c(event):
+        if event.kind == "step" and event.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    run = training(rows, tmp_path, callbacks=(press_ctrl_c,))
+    before = signal.getsignal(signal.SIGINT)
+    result = run.run()
+    assert (result.stopped_by, result.steps) == ("interrupt", 1)
+    assert [path.name for path in list_checkpoints(tmp_path / "checkpoints")] == ["step-000001"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def scored(wer):
+    return EvalResult(
+        wer=wer, cer=wer, wer_raw=wer, cer_raw=wer, wer_interval=(wer, wer), utterances=1,
+        normalizer="english", language="en", audio_context="full", rtfx=1.0, peak_memory_bytes=1, substitutions=0, deletions=0,
+        insertions=0, hits=1,
+    )  # fmt: skip
+
+
+def test_the_step_with_the_lowest_wer_is_kept_and_patience_ends_the_run(rows, tmp_path):
+    wers, seen = iter([0.5, 0.2, 0.3, 0.4, 0.1]), {}
+    made = apply_overrides(recipe(max_steps=9, early_stopping_patience=2), {"eval": {"steps": 1}})
+    run = training(rows, tmp_path, made, evaluate=lambda: scored(next(wers)))
+    run.callbacks = (lambda event: event.kind == "evaluation" and seen.update({event.step: weights(run)}),)
+    result = run.run()
+    assert (result.stopped_by, result.steps, result.best_step, result.best_wer) == (
+        "early_stopping",
+        4,
+        2,
+        0.2,
+    )
+    assert all(torch.equal(seen[2][name], weight) for name, weight in weights(run).items())
+    assert not all(torch.equal(seen[4][name], weight) for name, weight in weights(run).items())
+
+
+def test_numbers_of_a_callback_are_logged(rows, tmp_path):
+    run = training(
+        rows, tmp_path, recipe(max_steps=1), callbacks=(lambda _: {"mine": 7.0}, JsonLog(tmp_path))
+    )
+    run.run()
+    assert json.loads((tmp_path / "log.jsonl").read_text())["mine"] == 7.0
+
+
+def test_only_the_adapter_changes(rows, tmp_path):
+    run = training(rows, tmp_path, recipe(max_steps=1))
+    frozen = {n: w.detach().clone() for n, w in run.whisper.model.named_parameters() if not w.requires_grad}
+    run.run()
+    assert all("lora" in name for name in trainable_weights(run.whisper.model))
+    assert all(torch.equal(frozen[n], w) for n, w in run.whisper.model.named_parameters() if n in frozen)
+
+
+def test_a_row_that_cannot_be_decoded_is_counted_and_the_run_goes_on(rows, tmp_path):
+    (tmp_path / "bad.flac").write_bytes(b"fLaC" + bytes(60))
+    bad = dataclasses.replace(rows[0], id="bad", audio=tmp_path / "bad.flac")
+    result = training((*rows[:3], bad), tmp_path, recipe(max_steps=2)).run()
+    assert result.skipped == {"unreadable": 1}
+    assert math.isfinite(result.final_loss)
+
+
+def test_a_stream_needs_the_number_of_steps(rows, tmp_path):
+    with pytest.raises(RecipeError, match="max_steps is not set - the training split is a stream"):
+        training(Stream(rows), tmp_path, recipe(max_steps=None))
+    assert training(Stream(rows), tmp_path, recipe(max_steps=1)).run().steps == 1
+
+
+class Stream:
+    """Rows that can only be walked through."""
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __iter__(self):
+        return iter(self.rows)
+
+
+def test_a_diverged_run_says_so(rows, tmp_path, monkeypatch):
+    run = training(rows, tmp_path, recipe(max_steps=30))
+    before = weights(run)
+    parameter = next(iter(trainable_weights(run.whisper.model).values()))
+    monkeypatch.setattr(run, "loss", lambda *batch: parameter.sum() * float("nan"))
+    with pytest.raises(TrainingError, match=r"not been finite for 10 steps.*lower train\.learning_rate"):
+        run.run()
+    assert all(torch.equal(before[name], weight) for name, weight in weights(run).items())
