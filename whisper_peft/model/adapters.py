@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model
@@ -97,6 +97,17 @@ def load_adapter(whisper: Whisper, folder: Path) -> None:
     whisper.model = model.requires_grad_(False)
 
 
+def adapter_model(whisper: Whisper) -> PeftModel:
+    """Return PEFT's view of the model.
+
+    Raises:
+        AdapterError: If the model has no adapter.
+    """
+    if not isinstance(whisper.model, PeftModel):
+        raise AdapterError("the model has no adapter", todo="attach one, or load a run that has one")
+    return whisper.model
+
+
 def save_adapter(whisper: Whisper, folder: Path) -> None:
     """Save the adapter as safetensors, with the name of its base model.
 
@@ -104,7 +115,7 @@ def save_adapter(whisper: Whisper, folder: Path) -> None:
         AdapterError: If the model has none.
         StorageError: If the folder cannot be written.
     """
-    write_adapter(_adapter_model(whisper), folder)
+    write_adapter(adapter_model(whisper), folder)
 
 
 def assert_adapter_active(whisper: Whisper, features: Tensor) -> None:
@@ -119,7 +130,7 @@ def assert_adapter_active(whisper: Whisper, features: Tensor) -> None:
     Raises:
         AdapterError: If the logits equal those of the base model, to the bit.
     """
-    model = _adapter_model(whisper)
+    model = adapter_model(whisper)
     learning = [weight for weight in model.parameters() if weight.requires_grad]
     tuned = _first_logits(whisper, features)
     with model.disable_adapter():
@@ -224,14 +235,13 @@ def _attach(whisper: Whisper, config: PeftConfig, *, seed: int) -> PeftModel:
     try:
         with torch.random.fork_rng(devices), no_deprecations_inside_peft():
             torch.manual_seed(seed)
-            model = get_peft_model(whisper.core, config, autocast_adapter_dtype=True)
+            model = cast(PeftModel, get_peft_model(whisper.core, config, autocast_adapter_dtype=True))
     except (ValueError, TypeError, NotImplementedError) as error:
         raise AdapterError(
             f"PEFT cannot attach this {_kind(config)} adapter to Whisper",
             str(error),
             "change its targets or fields",
         ) from error
-    assert isinstance(model, PeftModel)
     return model.eval()
 
 
@@ -243,12 +253,6 @@ def _base_name(whisper: Whisper) -> str:
     """Return how others find the base: its name, or where its folder lies."""
     path = Path(whisper.checkpoint.name).expanduser()
     return str(path.resolve()) if path.exists() else whisper.checkpoint.name
-
-
-def _adapter_model(whisper: Whisper) -> PeftModel:
-    if not isinstance(whisper.model, PeftModel):
-        raise AdapterError("the model has no adapter", todo="attach one, or load a run that has one")
-    return whisper.model
 
 
 def _refuse_strays(model: PeftModel) -> None:

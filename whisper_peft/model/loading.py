@@ -16,6 +16,7 @@ from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalG
 
 from whisper_peft.errors import ModelError
 from whisper_peft.model.adapter_folders import is_adapter_folder, read_adapter_config
+from whisper_peft.model.adapters import load_adapter
 from whisper_peft.model.checkpoints import Checkpoint, resolve_checkpoint
 from whisper_peft.model.companions import Companions, load_companions
 from whisper_peft.model.precision import Precision, choose_device, choose_precision
@@ -148,8 +149,6 @@ def _load_run(folder: Path, section: ModelSection) -> Whisper:
 
 
 def _load_adapted(folder: Path, section: ModelSection) -> Whisper:
-    from whisper_peft.model.adapters import load_adapter
-
     whisper = load_whisper(section)
     load_adapter(whisper, folder)
     return whisper

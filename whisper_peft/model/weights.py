@@ -119,7 +119,8 @@ def _keep_trainable(model: WhisperForConditionalGeneration) -> None:
     """Keep bitsandbytes from repacking nf4 weights on CPUs with AVX512-BF16.
 
     Its first forward pass in evaluation mode would reorder them for good and round their scales to bf16:
-    training after an evaluation then stops with a RuntimeError, and `state_dict` changes the weights (0.50.2).
+    training after an evaluation then stops with a RuntimeError, and `state_dict` changes the weights
+    (bitsandbytes 0.50.2).
     """
     for module in model.modules():
         if isinstance(module, Linear4bit):
