@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import whisper_peft
-from whisper_peft.commands import VERBS, run_script
+from whisper_peft.commands import INTERRUPTED, VERBS, run_script
 from whisper_peft.errors import RecipeError, WhisperPeftError, did_you_mean
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.terminal import tell
@@ -41,7 +41,7 @@ def main(recipe: Recipe | None = None, args: Sequence[str] | None = None) -> Non
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         tell("stopped by Ctrl-C")
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         # the reader has gone (`| head`); Python would complain again when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

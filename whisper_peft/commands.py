@@ -29,6 +29,9 @@ from whisper_peft.recipe.yaml_files import read_recipe, recipe_yaml
 from whisper_peft.reporting.verdict import merge_sentence
 from whisper_peft.terminal import diagnosis_text, is_main_process, scores_text, show
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+
 
 @dataclass(frozen=True)
 class Finetune:
@@ -128,8 +131,7 @@ def run_script(recipe: Recipe, words: list[str]) -> None:
     """Run a recipe script's own command line."""
     command, overrides = parse_command(Script(fields=recipe), words, prog=Path(sys.argv[0]).name)
     chosen = resolve_recipe(recipe, overrides)
-    run = whisper_peft.finetune(chosen, resume=command.resume)
-    show(run.summary())
+    _finetune(chosen, resume=command.resume)
 
 
 def run_finetune(words: list[str]) -> None:
@@ -142,8 +144,15 @@ def run_finetune(words: list[str]) -> None:
     default = Finetune(MISSING, fields=recipe)
     command, overrides = parse_command(default, words, prog="whisper-peft finetune")
     chosen = resolve_recipe(recipe, overrides)
-    run = whisper_peft.finetune(chosen, resume=command.resume)
+    _finetune(chosen, resume=command.resume)
+
+
+def _finetune(recipe: Recipe, *, resume: bool) -> None:
+    """Print the summary of a run; one that was stopped exits as Ctrl-C does."""
+    run = whisper_peft.finetune(recipe, resume=resume)
     show(run.summary())
+    if run.interrupted:
+        raise SystemExit(INTERRUPTED)
 
 
 def run_evaluate(words: list[str]) -> None:

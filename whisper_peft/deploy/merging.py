@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 from torch import Tensor
 
 from whisper_peft.data.labels import Labeller
 from whisper_peft.errors import MergeError, StorageError
 from whisper_peft.evaluation.generation import generate_transcripts
-from whisper_peft.model.companions import Companions, save_companions
+from whisper_peft.model.adapters import adapter_model
+from whisper_peft.model.companions import save_companions
+from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.model.log_mel import LogMel
 from whisper_peft.recipe.sections import ModelSection
@@ -62,14 +63,14 @@ def merge_adapter(
     _refuse_used(output_dir)
     float_section = section.model_copy(update={"quantize": "none", "precision": "fp32"})
     tuned = load_run_or_model(str(run), float_section)
-    if not isinstance(tuned.model, PeftModel):
+    if tuned.model is tuned.core:
         raise MergeError(
             f"{run} has no adapter", "a fully fine-tuned model is whole already", "use it as it is"
         )
     expected = witness(tuned, clips, section)
     partial = output_dir.with_name(f".partial-{output_dir.name}")
     try:
-        _write_merged(tuned.model, tuned.companions, partial)
+        _write_merged(tuned, partial)
         merged = load_whisper(float_section.model_copy(update={"name": str(partial)}))
         found = witness(merged, clips, section)
         result = compare(expected, found, clips, output_dir, max_logit_difference)
@@ -99,12 +100,13 @@ def _refuse_used(folder: Path) -> None:
         )
 
 
-def _write_merged(tuned: PeftModel, companions: Companions, folder: Path) -> None:
+def _write_merged(tuned: Whisper, folder: Path) -> None:
     """Fold the adapter and save in the Hugging Face format; `tuned` is used up."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    tuned.merge_and_unload().save_pretrained(folder)
-    save_companions(companions, folder)
+    with no_loading_bar():
+        adapter_model(tuned).merge_and_unload().save_pretrained(folder)
+    save_companions(tuned.companions, folder)
 
 
 def witness(whisper: Whisper, clips: Sequence[Utterance], section: ModelSection) -> Witness:

@@ -22,6 +22,7 @@ from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.scoring import Counts, paired_interval
 from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing, save_adapter
 from whisper_peft.model.companions import save_companions
+from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.pipeline.run_folder import (
     ADAPTER,
@@ -121,7 +122,7 @@ def finetune(
         callbacks: Called with every `Event`; True stops the run, named numbers are added to the log.
 
     Raises:
-        WhisperPeftError: With what is wrong, why, and what to do; before the expensive part where that can be.
+        WhisperPeftError: With what is wrong, why, and what to do; where that can be, before anything costly.
 
     Example:
         >>> run = finetune("lora-librispeech", train={"max_steps": 200})  # doctest: +SKIP
@@ -186,8 +187,12 @@ class Finetuning:
         for sentence in speech.sentences():
             self.say(sentence)
         whisper = load_whisper(recipe.model, device=self._device())
-        self.say(whisper.checkpoint.sentence)
-        self.say(whisper.precision.reason)
+        for sentence in (
+            whisper.checkpoint.sentence,
+            *whisper.companions.sentences,
+            whisper.precision.reason,
+        ):
+            self.say(sentence)
         rows = self._check(speech, whisper)
         before = self._score_before(whisper, speech)
         learning = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed).sentence()
@@ -210,8 +215,7 @@ class Finetuning:
         if rows.check is not None:
             self.say(rows.check.sentence())
         if self.is_main:
-            resolved = speech.resolved_recipe().model_copy(update={"output_dir": self.folder})
-            write_recipe(resolved, self.folder / RECIPE_FILE)
+            write_recipe(speech.resolved_recipe(), self.folder / RECIPE_FILE)
         gpu = torch.cuda.get_device_name() if whisper.device.type == "cuda" else None
         self._note(data=rows.record, meta=environment_meta(self.recipe.train.seed, gpu=gpu))
         return rows
@@ -287,7 +291,8 @@ class Finetuning:
         if not self.is_main:
             return
         if self.recipe.adapter.method == "full":
-            whisper.core.save_pretrained(self.folder / MODEL)
+            with no_loading_bar():
+                whisper.core.save_pretrained(self.folder / MODEL)
             save_companions(whisper.companions, self.folder / MODEL)
         else:
             save_adapter(whisper, self.folder / ADAPTER)

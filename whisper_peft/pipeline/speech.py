@@ -91,9 +91,10 @@ class Speech:
         return tuple(source.sentence for source in opened)
 
     def resolved_recipe(self) -> Recipe:
-        """Return the recipe with the splits that were found, so that it opens the same rows again."""
+        """Return the recipe as it runs again: with the splits that were found, in a folder of its own."""
         splits = {"train": self.train.split, "eval": self.eval.split}
-        return self.recipe.model_copy(update={"data": self.recipe.data.model_copy(update=splits)})
+        data = self.recipe.data.model_copy(update=splits)
+        return self.recipe.model_copy(update={"data": data, "output_dir": None})
 
     def check(self, whisper: Whisper) -> TrainingRows:
         """Count what can be learned from; a stream is checked while it passes.

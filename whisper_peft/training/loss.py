@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from whisper_peft.data.labels import IGNORED
 from whisper_peft.model.loading import Whisper
 from whisper_peft.model.log_mel import LogMel
+from whisper_peft.training.rank_allocation import adalora, orthogonality
 
 PROJECTION_CHUNK = 1024
 """Target positions projected at a time: 1024 x 51866 logits in fp32 take 203 MiB."""
@@ -32,6 +33,7 @@ class SpeechLoss(nn.Module):
         self.precision = whisper.precision
         self.device = whisper.device
         encoder = whisper.core.get_encoder()
+        self.adalora = [adalora(whisper.model)]
         self.encoder_learns = any(weight.requires_grad for weight in encoder.parameters())
 
     def forward(
@@ -62,7 +64,10 @@ class SpeechLoss(nn.Module):
                 states = core.get_encoder()(features.to(self.precision.weights_dtype)).last_hidden_state
             decoder = core.get_decoder()
             hidden = decoder(input_ids=decoder_input_ids, encoder_hidden_states=states, use_cache=False)
-            return target_loss(hidden.last_hidden_state, labels, core.proj_out)
+            loss = target_loss(hidden.last_hidden_state, labels, core.proj_out)
+        (tuner,) = self.adalora
+        # the loop divides by the number of targets, so that all batches together add the regulariser once
+        return loss if tuner is None else loss + orthogonality(tuner) * (labels != IGNORED).sum()
 
 
 def masked_with_mean(features: Tensor, keep: Tensor, real_frames: Tensor) -> Tensor:

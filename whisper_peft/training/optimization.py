@@ -13,6 +13,7 @@ from transformers import get_scheduler
 from whisper_peft.errors import TrainingError
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import TrainSection
+from whisper_peft.training.rank_allocation import adalora, plan_ranks, reallocate_ranks
 
 LONGEST_WARMUP = 500
 """Most steps of warm-up that are chosen unasked."""
@@ -47,6 +48,9 @@ class Optimization:
         self.schedule = get_scheduler(
             SCHEDULES[section.schedule], self.optimizer, warmup_steps(section, total_steps), total_steps
         )
+        self.adalora = adalora(whisper.model)
+        if self.adalora is not None:
+            plan_ranks(self.adalora, total_steps)
         self.scaler = torch.amp.GradScaler(whisper.device.type, enabled=whisper.precision.needs_scaler)
 
     @property
@@ -61,6 +65,8 @@ class Optimization:
         if math.isfinite(norm):
             self.scaler.step(self.optimizer)
             self.schedule.step()
+            if self.adalora is not None:
+                reallocate_ranks(self.adalora, self.schedule.last_epoch)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return norm

@@ -126,11 +126,10 @@ def test_interruption_finishes_the_step_and_leaves_a_checkpoint(rows, tmp_path):
 
 
 def scored(wer):
-    return EvalResult(
-        wer=wer, cer=wer, wer_raw=wer, cer_raw=wer, wer_interval=(wer, wer), utterances=1,
-        normalizer="english", language="en", audio_context="full", rtfx=1.0, peak_memory_bytes=1, substitutions=0, deletions=0,
-        insertions=0, hits=1,
-    )  # fmt: skip
+    rates = dict.fromkeys(("wer", "cer", "wer_raw", "cer_raw"), wer)
+    counts = dict.fromkeys(("substitutions", "deletions", "insertions", "hits", "peak_memory_bytes"), 1)
+    names = {"normalizer": "english", "language": "en", "audio_context": "full"}
+    return EvalResult(**rates, **counts, **names, wer_interval=(wer, wer), utterances=1, rtfx=1.0)
 
 
 def test_the_step_with_the_lowest_wer_is_kept_and_patience_ends_the_run(rows, tmp_path):
