@@ -19,6 +19,7 @@ from rich.console import Console
 from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import MergeError, WhisperPeftError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
+from whisper_peft.evaluation.generation import check_language
 from whisper_peft.evaluation.scoring import Counts, paired_interval
 from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing, save_adapter
 from whisper_peft.model.companions import save_companions
@@ -211,6 +212,8 @@ class Finetuning:
         return self.accelerator.device if self.accelerator.num_processes > 1 else None
 
     def _check(self, speech: Speech, whisper: Whisper) -> TrainingRows:
+        if self.recipe.model.language is not None:
+            check_language(whisper, self.recipe.model.language)
         rows = speech.check(whisper)
         if rows.check is not None:
             self.say(rows.check.sentence())

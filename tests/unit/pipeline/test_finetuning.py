@@ -1,0 +1,232 @@
+"""finetune() from the outside: the run folder, its report, resuming, and every verb on the result."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+import whisper_peft
+from whisper_peft import Utterance, finetune
+from whisper_peft.errors import (
+    AdapterError,
+    DataError,
+    MergeError,
+    ModelError,
+    RecipeError,
+    ResumeError,
+    StorageError,
+    WhisperPeftError,
+)
+from whisper_peft.recipe.yaml_files import read_recipe
+from whisper_peft.reporting.json_lines import read_predictions
+
+SMALL = {
+    "model": {"name": "openai/whisper-tiny.en", "device": "cpu"},
+    "adapter": {"r": 4, "targets": "attention"},
+    "train": {"max_steps": 3, "batch_size": 2, "learning_rate": 1e-3, "workers": 0, "checkpoint_steps": 2},
+    "eval": {"max_utterances": 3},
+    "merge": {"clips": 2},
+}
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory, prompts_en):
+    """Return a manifest of a few short English prompts."""
+    path = tmp_path_factory.mktemp("speech") / "short.jsonl"
+    chosen = sorted(prompts_en, key=lambda row: row["duration_s"])[:12]
+    path.write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
+    return path
+
+
+def overrides(speech, **sections):
+    data = {"source": str(speech), "train": "train", "eval": "test"}
+    merged = {**SMALL, "data": data}
+    return {name: {**merged.get(name, {}), **sections.get(name, {})} for name in {*merged, *sections}}
+
+
+@pytest.fixture(scope="session")
+def run(speech, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    return finetune("lora-librispeech", **overrides(speech), output_dir=folder)
+
+
+def test_a_run_folder_is_complete(run):
+    names = {path.name for path in run.folder.iterdir()}
+    assert names >= {
+        "recipe.yaml", "report.json", "log.jsonl", "predictions.jsonl", "adapter", "merged", "checkpoints",
+        "tensorboard", "README.md", "report.html",
+    }  # fmt: skip
+
+
+def test_the_report_holds_what_was_measured(run):
+    report = json.loads((run.folder / "report.json").read_text())
+    assert report == run.report
+    before, after = report["evaluation"]["before"], report["evaluation"]["after"]
+    for block in (before, after):
+        assert block["utterances"] == 3
+        assert block["normalizer"] == "english"
+        assert block["wer_interval"][0] <= block["wer"] <= block["wer_interval"][1]
+    assert report["train"]["steps"] == 3
+    assert report["train"]["world_size"] == 1
+    assert report["train"]["peak_memory_bytes"] > 2**28
+    assert 0 < report["train"]["trainable_parameters"] < 0.02 * report["train"]["total_parameters"]
+    assert report["merge"]["max_logit_difference"] < 1e-3
+    assert report["merge"]["transcripts_equal"] is True
+    assert report["evaluation"]["selected_split"] is None
+    assert str(run.folder) in run.summary()
+
+
+def test_predictions_are_those_that_were_scored(run):
+    predictions = read_predictions(run.folder)
+    assert len(predictions.before) == len(predictions.after) == 3
+    after = run.report["evaluation"]["after"]
+    errors = sum(p.substitutions + p.deletions + p.insertions for p in predictions.after.values())
+    words = sum(p.substitutions + p.deletions + p.hits for p in predictions.after.values())
+    assert errors / words == pytest.approx(after["wer"])
+
+
+def test_the_written_recipe_runs_again_to_the_same_numbers(run, tmp_path):
+    again = finetune(run.folder / "recipe.yaml", output_dir=tmp_path / "again")
+    assert again.report["train"]["final_loss"] == run.report["train"]["final_loss"]
+    assert again.report["evaluation"]["after"]["wer"] == run.report["evaluation"]["after"]["wer"]
+    recipes = [read_recipe(folder / "recipe.yaml") for folder in (run.folder, again.folder)]
+    assert recipes[0] == recipes[1]
+
+
+def test_a_finished_run_is_not_overwritten(run, speech):
+    with pytest.raises(StorageError, match=r"holds another run.*--resume"):
+        finetune("lora-librispeech", **overrides(speech), output_dir=run.folder)
+
+
+def test_an_interrupted_run_resumes_to_the_same_end_and_scores_before_only_once(run, speech, tmp_path):
+    def press_ctrl_c(event):
+        if event.kind == "step" and event.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    folder = tmp_path / "run"
+    stopped = finetune("lora-librispeech", **overrides(speech), output_dir=folder, callbacks=[press_ctrl_c])
+    assert stopped.interrupted
+    assert (stopped.folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert stopped.report["evaluation"]["after"] is None
+    resumed = finetune(folder / "recipe.yaml", output_dir=folder, resume=True)
+    assert not resumed.interrupted
+    assert resumed.report["train"]["final_loss"] == run.report["train"]["final_loss"]
+    assert resumed.report["evaluation"]["before"]["rtfx"] == stopped.report["evaluation"]["before"]["rtfx"]
+    adapter = Path("adapter") / "adapter_model.safetensors"
+    assert (folder / adapter).read_bytes() == (run.folder / adapter).read_bytes()
+
+
+def test_resuming_with_another_recipe_is_refused(run, speech):
+    changed = overrides(speech, train={"learning_rate": 1e-4})
+    with pytest.raises(ResumeError, match=r"train\.learning_rate differ.*0\.0001, was 0\.001"):
+        finetune("lora-librispeech", **changed, output_dir=run.folder, resume=True)
+    with pytest.raises(ResumeError, match="no run to resume"):
+        finetune("lora-librispeech", **overrides(speech), output_dir=run.folder / "nothing", resume=True)
+
+
+def test_evaluating_the_run_gives_the_number_of_the_report(run):
+    result = whisper_peft.evaluate(run.folder)
+    assert result.wer == run.report["evaluation"]["after"]["wer"]
+    merged = whisper_peft.evaluate(run.folder / "merged", data={"source": run_source(run), "eval": "test"},
+                                   eval={"max_utterances": 3})  # fmt: skip
+    assert merged.wer == result.wer
+
+
+def run_source(run):
+    return yaml.safe_load((run.folder / "recipe.yaml").read_text())["data"]["source"]
+
+
+def test_merging_again_gives_the_same_model(run, tmp_path):
+    result = whisper_peft.merge(run.folder, output_dir=tmp_path / "merged")
+    assert result.transcripts_equal
+    weights = "model.safetensors"
+    assert (tmp_path / "merged" / weights).read_bytes() == (run.folder / "merged" / weights).read_bytes()
+    with pytest.raises(StorageError, match="in use"):
+        whisper_peft.merge(run.folder, output_dir=tmp_path / "merged")
+
+
+def test_a_merge_past_the_tolerance_is_refused_and_leaves_nothing(run, tmp_path):
+    with pytest.raises(MergeError, match=r"differ by up to .*tolerance is 1e-12"):
+        whisper_peft.merge(run.folder, output_dir=tmp_path / "merged", max_logit_difference=1e-12)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_transcribes(run, prompts_en, tmp_path):
+    row = next(row for row in prompts_en if row["duration_s"] > 3)
+    (transcript,) = whisper_peft.transcribe(
+        run.folder, [row["file_name"]], output_dir=tmp_path, formats=["srt", "json"]
+    )
+    assert transcript.text
+    assert {path.suffix for path in tmp_path.iterdir()} == {".srt", ".json"}
+
+
+def test_the_report_is_written_anew(run):
+    page = run.folder / "report.html"
+    page.unlink()
+    assert whisper_peft.report(run.folder) == page
+    assert page.stat().st_size > 10_000
+
+
+def test_int8_training_merges_in_float_and_says_the_price(speech, tmp_path):
+    made = overrides(speech, model={"quantize": "int8"}, train={"max_steps": 2})
+    report = finetune("qlora-librispeech", **made, output_dir=tmp_path / "run").report
+    assert report["merge"]["max_logit_difference"] < 1e-3
+    assert report["merge"]["quantized_max_logit_difference"] > report["merge"]["max_logit_difference"]
+    assert 0 <= report["merge"]["quantized_transcripts_equal"] <= 1
+
+
+def test_full_fine_tuning_leaves_a_whole_model(speech, tmp_path):
+    made = overrides(speech, train={"max_steps": 1, "learning_rate": 1e-5}, adapter={"method": "full"})
+    run = finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
+    assert run.report["merge"] is None
+    assert whisper_peft.evaluate(run.folder).wer == run.report["evaluation"]["after"]["wer"]
+
+
+def test_utterances_in_memory_and_an_adapter_to_train_on_from(run, prompts_en, tmp_path):
+    chosen = sorted(prompts_en, key=lambda row: row["duration_s"])[:6]
+    rows = [Utterance(str(n), Path(row["file_name"]), row["text"]) for n, row in enumerate(chosen)]
+    made = {**SMALL, "data": {"source": rows}, "adapter": {"init": run.folder / "adapter"}}
+    second = finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
+    assert second.report["data"]["utterances"] == 5
+    assert second.report["evaluation"]["before"]["utterances"] == 1
+    with pytest.raises(RecipeError, match="memory"):
+        finetune(second.folder / "recipe.yaml", output_dir=tmp_path / "again")
+
+
+BAD = {
+    "a missing source": ({"data": {"source": "no/such/folder.jsonl"}}, DataError, "missing"),
+    "an unknown split": ({"data": {"train": "trian"}}, DataError, "did you mean train"),
+    "an unknown model": ({"model": {"name": "openai/whisper-tinny.en"}}, ModelError, "did you mean"),
+    "another language for an English-only model": ({"model": {"language": "fr"}}, WhisperPeftError, "fr"),
+    "an unknown adapter target": ({"adapter": {"targets": "attenton"}}, AdapterError, "did you mean"),
+    "int8 with full fine-tuning": (
+        {"model": {"quantize": "int8"}, "adapter": {"method": "full"}}, AdapterError, "full",
+    ),
+    "an unknown field": ({"train": {"max_step": 1}}, RecipeError, "did you mean train.max_steps"),
+    "a bad value": ({"train": {"batch_size": 0}}, RecipeError, "train.batch_size"),
+    "noise without recordings": ({"augment": {"noise": {"p": 1.0}}}, WhisperPeftError, "noise"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_mistake_is_one_clear_error_before_training(case, speech, tmp_path):
+    sections, error, words = BAD[case]
+    with pytest.raises(error, match=words):
+        finetune("lora-librispeech", **overrides(speech, **sections), output_dir=tmp_path / "run")
+    assert not (tmp_path / "run" / "log.jsonl").exists()
+
+
+def test_a_multilingual_checkpoint_needs_a_language(speech, tmp_path, prompts_en):
+    rows = [Utterance(str(n), Path(row["file_name"]), row["text"]) for n, row in enumerate(prompts_en[:4])]
+    made = overrides(speech, model={"name": "openai/whisper-base"}, data={"source": rows})
+    del made["data"]["train"], made["data"]["eval"]
+    with pytest.raises(WhisperPeftError, match=r"no language.*model\.language"):
+        finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
+
+
+def test_an_output_folder_that_cannot_be_made_is_said(speech, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"output_dir .*cannot be written"):
+        finetune("lora-librispeech", **overrides(speech), output_dir=tmp_path / "file" / "run")
