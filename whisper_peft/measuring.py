@@ -1,7 +1,8 @@
-"""Clocks and memory: the only place that reads either."""
+"""Clocks, cores and memory: the only place that reads them."""
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 import time
@@ -33,6 +34,11 @@ class Stopwatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.seconds += time.perf_counter() - self._started
+
+
+def usable_cores() -> int:
+    """Return the logical cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def memory_bytes() -> int:

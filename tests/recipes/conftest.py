@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
-    "--model.device": "cpu",
     "--model.precision": "fp32",
     "--adapter.r": "4",
     "--train.learning-rate": "1e-3",

@@ -38,7 +38,7 @@ SCORES = EvalResult(
 @pytest.fixture
 def called(monkeypatch):
     """Replace the public functions; return what the last of them was called with."""
-    seen = SimpleNamespace(args=(), kwargs={}, fail=None)
+    seen = SimpleNamespace(interrupted=False, args=(), kwargs={}, fail=None)
 
     def stand_in(result):
         def function(*args, **kwargs):
@@ -49,7 +49,7 @@ def called(monkeypatch):
 
         return function
 
-    run = SimpleNamespace(summary=lambda: "the summary")
+    run = SimpleNamespace(interrupted=False, summary=lambda: "the summary")
     merged = MergeResult("merged", 0.001, True, 8, (), 0.05)
     heard = [Transcript("a.wav", "Hello.", "en", 1.0)]
     results = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from whisper_peft.data.batching import MicroBatch, StepPlan
 from whisper_peft.data.collation import Batch, Collator
+from whisper_peft.measuring import usable_cores
 
 
 class _Prepared(Dataset[Batch]):
@@ -77,5 +77,4 @@ def choose_workers(wanted: int | None, *, processes: int = 1) -> int:
     """
     if wanted is not None:
         return wanted
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(4, cores // (2 * processes)))
+    return max(1, min(4, usable_cores() // (2 * processes)))

@@ -24,6 +24,10 @@ DTYPES: dict[PrecisionName, torch.dtype] = {
 }
 
 
+DeviceName: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+"""What `model.device` takes."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """What weights are stored in and what is computed in.
@@ -57,7 +61,7 @@ class Precision:
         return torch.autocast(device.type, dtype=self.compute_dtype if enabled else None, enabled=enabled)
 
 
-def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
+def choose_device(name: DeviceName) -> torch.device:
     """Return the device of `model.device`; auto is CUDA, else MPS, else the CPU.
 
     Raises:

@@ -10,13 +10,16 @@ import torch
 from torch import nn
 from transformers import get_scheduler
 
-from whisper_peft.errors import TrainingError
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import TrainSection
 from whisper_peft.training.rank_allocation import adalora, plan_ranks, reallocate_ranks
 
 LONGEST_WARMUP = 500
 """Most steps of warm-up that are chosen unasked."""
+
+ADAM_EPSILON = 1e-6
+"""Whisper's own (Radford et al., 2022, table 17). With the usual 1e-8, AdamW takes whole steps along the
+rounding noise of gradients that are zero in exact arithmetic: equal batches in another order drift apart."""
 
 SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 """Our names and those of transformers.get_scheduler."""
@@ -87,17 +90,10 @@ class Optimization:
 
 
 def _optimizer(weights: list[nn.Parameter], section: TrainSection) -> torch.optim.Optimizer:
-    if section.optimizer == "adamw":
-        return torch.optim.AdamW(weights, lr=section.learning_rate, weight_decay=section.weight_decay)
-    try:
-        from bitsandbytes.optim.adamw import AdamW8bit
-    except ImportError as error:
-        raise TrainingError(
-            "train.optimizer adamw-8bit needs bitsandbytes",
-            str(error),
-            "pip install bitsandbytes, or use adamw",
-        ) from error
-    optimizer: torch.optim.Optimizer = AdamW8bit(
-        weights, lr=section.learning_rate, weight_decay=section.weight_decay
+    adamw: Any = torch.optim.AdamW
+    if section.optimizer == "adamw-8bit":
+        from bitsandbytes.optim.adamw import AdamW8bit as adamw  # noqa: N813 - a class is what is chosen
+    optimizer: torch.optim.Optimizer = adamw(
+        weights, lr=section.learning_rate, eps=ADAM_EPSILON, weight_decay=section.weight_decay
     )
     return optimizer

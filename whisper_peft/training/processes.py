@@ -11,9 +11,11 @@ import torch
 from accelerate import Accelerator
 
 from whisper_peft.errors import TrainingError
+from whisper_peft.measuring import usable_cores
+from whisper_peft.model.precision import DeviceName, choose_device
 
 
-def start_processes(device: str) -> Accelerator:
+def start_processes(device: DeviceName) -> Accelerator:
     """Join the process group that torchrun or accelerate launched, or start alone.
 
     Precision, gradient accumulation and data stay ours: accelerate wraps the model for several processes and
@@ -25,15 +27,28 @@ def start_processes(device: str) -> Accelerator:
     Raises:
         TrainingError: If the launcher was asked for more processes than it started.
     """
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no")
-    asked = asked_processes(_launcher_command())
-    if asked is not None and accelerator.num_processes < asked:
+    # without `cpu`, accelerate starts no process group on a machine that has no accelerator
+    accelerator = Accelerator(cpu=choose_device(device).type == "cpu", mixed_precision="no")
+    launcher = _launcher()
+    asked = asked_processes(launcher.cmdline() if launcher else []) or int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes < asked:
         raise TrainingError(
             f"{asked} processes were asked for, {accelerator.num_processes} started",
             "accelerate's launcher starts a single process on a CPU without MPI, and says nothing",
             f"use torchrun --nproc_per_node {asked} with the same script",
         )
+    if accelerator.num_processes == 1 and _threads_were_taken_away():
+        torch.set_num_threads(usable_cores())
     return accelerator
+
+
+def _threads_were_taken_away() -> bool:
+    """Tell whether accelerate's launcher set one thread unasked, which halves the speed of a CPU and more."""
+    parent = _launcher()
+    if parent is None or "launch" not in parent.cmdline():
+        return False
+    asked = any("num_cpu_threads" in word.replace("-", "_") for word in parent.cmdline())
+    return not asked and "OMP_NUM_THREADS" not in parent.environ()
 
 
 def asked_processes(command: Sequence[str]) -> int | None:
@@ -50,12 +65,15 @@ def asked_processes(command: Sequence[str]) -> int | None:
     return int(found[1]) if found else None
 
 
-def _launcher_command() -> list[str]:
+def _launcher() -> psutil.Process | None:
+    """Return the process that started this one, if it may be looked at."""
     try:
-        parent = psutil.Process(os.getpid()).parent()
-        return parent.cmdline() if parent else []
+        parent = psutil.Process().parent()
+        if parent is not None:
+            parent.environ()
+        return parent
     except psutil.Error:
-        return []
+        return None
 
 
 def total_over_processes(accelerator: Accelerator, *numbers: float) -> list[float]:

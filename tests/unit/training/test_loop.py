@@ -101,7 +101,7 @@ def test_accumulation_takes_the_same_steps_as_one_large_batch(rows, tmp_path):
         made = recipe(batch_size=batch_size, gradient_accumulation_steps=accumulation, max_steps=3)
         training(rows, folder, made, callbacks=(JsonLog(folder),)).run()
         found[batch_size] = losses(folder)
-    assert found[8] == pytest.approx(found[2], rel=1e-5)
+    assert found[8] == pytest.approx(found[2], rel=1e-4)
 
 
 def test_the_number_of_workers_changes_nothing(rows, tmp_path):
