@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
 
+from whisper_peft.data.text_style import TextCase
 from whisper_peft.errors import DataError, did_you_mean
 from whisper_peft.types import Utterance
 
@@ -16,8 +16,6 @@ IGNORED = -100
 
 WRITTEN_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages whose text Whisper begins without a space (openai-whisper, tokenizer.py)."""
-
-TextCase = Literal["as-is", "lower", "sentence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +55,13 @@ def language_code(language: str) -> str:
 
 
 def recase(text: str, case: TextCase) -> str:
-    """Return the text in the wanted case.
+    """Return the text in the wanted case; auto, which is for a corpus to decide, is as it is.
 
     Example:
         >>> recase("NORTHANGER ABBEY", "sentence")
         'Northanger abbey'
     """
-    if case == "as-is":
+    if case in ("as-is", "auto"):
         return text
     lower = text.lower()
     return lower[:1].upper() + lower[1:] if case == "sentence" else lower

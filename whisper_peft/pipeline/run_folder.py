@@ -118,10 +118,10 @@ def _refuse_other_recipe(recipe: Recipe, stored: Recipe, folder: Path) -> None:
 def differences(recipe: Recipe, stored: Recipe) -> dict[str, tuple[object, object]]:
     """Return the dotted fields that change the outcome and differ, with both values.
 
-    Splits that nobody named do not count: the stored recipe holds the ones that were found.
+    Splits and the text case that nobody named do not count: the stored recipe holds what was found.
     """
     mine, theirs = yaml.safe_load(recipe_yaml(recipe)), yaml.safe_load(recipe_yaml(stored))
-    unnamed = {"train", "eval", "dev"} - recipe.data.model_fields_set
+    unnamed = {"train", "eval", "dev", "text_case"} - recipe.data.model_fields_set
     free = {**FREE_TO_CHANGE, "data": tuple(unnamed)}
     return {
         f"{section}.{field}": (value, theirs[section][field])

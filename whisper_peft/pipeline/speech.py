@@ -14,11 +14,17 @@ from whisper_peft.data.collation import Collator
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.labels import Labeller
 from whisper_peft.data.sources import Source, open_split
+from whisper_peft.data.text_style import TextCase, TextStyle, choose_text_case, text_style
 from whisper_peft.errors import AudioError
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import EvalSection, Recipe
 from whisper_peft.reporting.run_report import DataRecord
 from whisper_peft.types import Utterance
+
+STYLE_SAMPLE = 100
+"""Transcripts that are looked at to tell how a corpus writes."""
+
+CASE_SENTENCES = {"as-is": "as it is", "lower": "in lower case", "sentence": "in sentence case"}
 
 
 @dataclass(frozen=True)
@@ -88,12 +94,23 @@ class Speech:
         """Return what was opened, a line for each split."""
         chooses = self.recipe.eval.steps is not None
         opened = [self.train, self.eval, *([self.dev] if chooses and self.recipe.data.dev else [])]
-        return tuple(source.sentence for source in opened)
+        style = f"the training text is in {self.text_style}; it is learned {CASE_SENTENCES[self.text_case]}"
+        return (*(source.sentence for source in opened), f"{style} (data.text_case)")
+
+    @cached_property
+    def text_style(self) -> TextStyle:
+        """How the first transcripts of the training split are written."""
+        return text_style(row.text for row in itertools.islice(self.train, STYLE_SAMPLE))
+
+    @property
+    def text_case(self) -> TextCase:
+        """The case that the training text is put in."""
+        return choose_text_case(self.recipe.data.text_case, self.text_style)
 
     def resolved_recipe(self) -> Recipe:
-        """Return the recipe as it runs again: with the splits that were found, in a folder of its own."""
-        splits = {"train": self.train.split, "eval": self.eval.split}
-        data = self.recipe.data.model_copy(update=splits)
+        """Return the recipe as it runs again: with what was found in the speech, in a folder of its own."""
+        found = {"train": self.train.split, "eval": self.eval.split, "text_case": self.text_case}
+        data = self.recipe.data.model_copy(update=found)
         return self.recipe.model_copy(update={"data": data, "output_dir": None})
 
     def check(self, whisper: Whisper) -> TrainingRows:
@@ -108,7 +125,7 @@ class Speech:
             multilingual=whisper.is_multilingual,
             language=recipe.model.language,
             task=recipe.model.task,
-            text_case=recipe.data.text_case,
+            text_case=self.text_case,
         )
         collator = Collator(
             labeller,
@@ -132,6 +149,7 @@ class Speech:
             hours=check.hours if check else None,
             utterances=len(check.kept) if check else None,
             skipped=dict(check.skipped) if check else {},
+            text_style=str(self.text_style),
         )
 
 
