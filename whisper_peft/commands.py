@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as json_format
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -164,9 +165,10 @@ def run_evaluate(words: list[str]) -> None:
     if command.json is not None:
         _refuse_unwritable(command.json)
     result = whisper_peft.evaluate(command.run_or_model, **tree_of(overrides))
+    # printed first: a disk that has filled up meanwhile must not swallow them
+    show(scores_text(result))
     if command.json is not None and is_main_process():
         _write_json(command.json, result.to_dict())
-    show(scores_text(result))
 
 
 def run_merge(words: list[str]) -> None:
@@ -256,15 +258,26 @@ def _recorded_recipe(words: list[str]) -> Recipe:
 
 
 def _refuse_unwritable(file: Path) -> None:
-    """Refuse, before the work, a file that could not be written after it."""
-    try:
+    """Refuse, before the work, a file that could not be written after it; leave no trace."""
+    is_new = not file.exists()
+    with _storage_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a", encoding="utf-8"):
             pass
-    except OSError as error:
-        raise StorageError(f"{file} cannot be written", str(error.strerror), "choose another file") from None
+        if is_new:
+            file.unlink()
 
 
 def _write_json(file: Path, content: Mapping[str, Any]) -> None:
-    _refuse_unwritable(file)
-    file.write_text(json_format.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    with _storage_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json_format.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _storage_errors(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise StorageError(f"{file} cannot be written", why, "free space, or choose another file") from None

@@ -263,6 +263,19 @@ def test_evaluate_refuses_a_file_it_could_not_write(called, capsys, tmp_path):
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_a_full_disk_does_not_swallow_the_scores(called, capsys):
+    assert exit_code("evaluate", "RUN", "--json", "/dev/full") == 2
+    printed = capsys.readouterr()
+    assert "10.00 %" in printed.out
+    assert printed.err.startswith("error: /dev/full cannot be written - No space left on device")
+
+
+def test_an_evaluation_that_fails_leaves_no_empty_file(called, tmp_path):
+    called.fail = TrainingError("no utterance", "", "")
+    assert exit_code("evaluate", "RUN", "--json", str(tmp_path / "out.json")) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_evaluate_shows_the_runs_own_values_in_its_help(tmp_path, capsys):
     write_recipe(Recipe(train=TrainSection(), model={"name": "my-whisper"}), tmp_path / "recipe.yaml")
     assert exit_code("evaluate", str(tmp_path), "--help") == 0

@@ -100,8 +100,10 @@ def find_recordings(files: Sequence[Path]) -> list[Path]:
 
     Raises:
         AudioError: If a named file is missing, empty or no audio.
-        DataError: If a folder has no recordings.
+        DataError: If a folder has no recordings, or nothing was named.
     """
+    if not files:
+        raise DataError("no recording was named", "there is nothing to transcribe", "give files or folders")
     found: list[Path] = []
     for path in files:
         if not path.is_dir():

@@ -161,6 +161,11 @@ def test_a_folder_without_recordings_is_an_error(tmp_path: Path) -> None:
         find_recordings([tmp_path])
 
 
+def test_no_recording_at_all_is_an_error() -> None:
+    with pytest.raises(DataError, match="no recording was named"):
+        find_recordings([])
+
+
 def test_a_folder_of_bad_files_only_is_an_error(tiny_en: Whisper, tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
         (tmp_path / name).write_text("this is no audio")
