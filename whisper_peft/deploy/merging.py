@@ -61,6 +61,7 @@ def merge_adapter(
     if not clips:
         raise MergeError("there is no clip to compare on", "", "give data.eval a split with rows")
     _refuse_used(output_dir)
+    _try_to_write(output_dir)
     float_section = section.model_copy(update={"quantize": "none", "precision": "fp32"})
     tuned = load_run_or_model(str(run), float_section)
     if tuned.model is tuned.core:
@@ -82,7 +83,7 @@ def merge_adapter(
         raise StorageError(
             f"the merged model cannot be written to {output_dir}",
             error.strerror or str(error),
-            "free some space",
+            "free some space, or give another --output-dir",
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -98,6 +99,19 @@ def _refuse_used(folder: Path) -> None:
             "a merge never overwrites",
             "give another --output-dir or delete it",
         )
+
+
+def _try_to_write(folder: Path) -> None:
+    """Make the folder and remove it again, before anything is loaded."""
+    try:
+        folder.mkdir(parents=True)
+        folder.rmdir()
+    except OSError as error:
+        raise StorageError(
+            f"the folder {folder} cannot be made",
+            error.strerror or str(error),
+            "give another --output-dir",
+        ) from error
 
 
 def _write_merged(tuned: Whisper, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from whisper_peft.errors import EvaluationError, StorageError, did_you_mean
@@ -35,16 +36,33 @@ def write_transcript(transcript: Transcript, folder: Path, format: str, *, name:
     """
     check_format(format)
     path = folder / f"{name or Path(transcript.file).stem}.{format}"
+    _write(path, FORMATS[format](transcript))
+    return path
+
+
+def check_folder(folder: Path) -> None:
+    """Make the folder of the transcripts and try it, before anything is transcribed.
+
+    Raises:
+        StorageError: If nothing can be written there.
+    """
+    probe = folder / ".probe"
+    _write(probe, "0" * 4096)
+    probe.unlink()
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(FORMATS[format](transcript), encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
+        with suppress(OSError):
+            path.unlink()
         raise StorageError(
-            f"the transcript {path} cannot be written",
+            f"{path} cannot be written",
             error.strerror or str(error),
             "free some space, or choose another output folder",
         ) from error
-    return path
 
 
 def check_format(format: str) -> None:

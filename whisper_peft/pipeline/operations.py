@@ -10,7 +10,12 @@ from whisper_peft.data.sources import open_split
 from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import MergeError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
-from whisper_peft.evaluation.transcript_formats import check_format, file_names, write_transcript
+from whisper_peft.evaluation.transcript_formats import (
+    check_folder,
+    check_format,
+    file_names,
+    write_transcript,
+)
 from whisper_peft.evaluation.transcription import transcribe_files
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
@@ -156,6 +161,8 @@ def transcribe(
     """
     for name in formats:
         check_format(name)
+    if formats:
+        check_folder(Path(output_dir or "."))
     recipe = _recipe_of(run_or_model, {"model": dict(model)} if model else {})
     whisper = load(run_or_model, model=model)
     transcripts = transcribe_files(

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from whisper_peft.errors import EvaluationError, StorageError
-from whisper_peft.evaluation.transcript_formats import check_format, file_names, write_transcript
+from whisper_peft.evaluation.transcript_formats import (
+    check_folder,
+    check_format,
+    file_names,
+    write_transcript,
+)
 from whisper_peft.types import Segment, Transcript
 
 TALK = Transcript(
@@ -80,3 +85,11 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_storage(tmp_path: Path) 
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StorageError, match="cannot be written"):
         write_transcript(TALK, tmp_path / "file", "txt")
+
+
+def test_the_folder_is_tried_before_the_work_and_left_clean(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StorageError, match="cannot be written"):
+        check_folder(tmp_path / "file")
+    check_folder(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []

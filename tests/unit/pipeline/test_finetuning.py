@@ -153,6 +153,21 @@ def test_a_merge_past_the_tolerance_is_refused_and_leaves_nothing(run, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(run, speech, tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("")
+
+    def load(*args, **kwargs):
+        raise AssertionError("weights were loaded first")
+
+    monkeypatch.setattr("whisper_peft.deploy.merging.load_run_or_model", load)
+    monkeypatch.setattr("whisper_peft.pipeline.operations.load_run_or_model", load)
+    with pytest.raises(StorageError, match=r"merged cannot be made.*--output-dir"):
+        whisper_peft.merge(run.folder, output_dir=file / "merged")
+    with pytest.raises(StorageError, match="cannot be written"):
+        whisper_peft.transcribe(run.folder, [speech], output_dir=file, formats=["srt"])
+
+
 def test_a_run_transcribes(run, prompts_en, tmp_path):
     row = next(row for row in prompts_en if row["duration_s"] > 3)
     (transcript,) = whisper_peft.transcribe(
