@@ -12,7 +12,7 @@ import torch
 from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from whisper_peft.errors import AdapterError, StorageError
 
@@ -24,6 +24,8 @@ PICKLE_FILE = "adapter_model.bin"
 
 MODEL_PREFIX = "base_model.model."
 """PEFT's name of the adapted model; Whisper's encoder and decoder follow under `model.`."""
+
+_BASE = "give the base model that it was trained on"
 
 
 def is_adapter_folder(folder: Path) -> bool:
@@ -101,6 +103,25 @@ def peft_name(name: str) -> str:
     return f"{MODEL_PREFIX}{outside[1]}" if outside else name
 
 
+def refuse_other_size(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
+    """Refuse LoRA matrices of another width than the linear layers that they are named after.
+
+    Raises:
+        AdapterError: With both widths, or the layer that the model lacks.
+    """
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, nn.Linear)}
+    for name, tensor in sorted(state.items()):
+        path, _, matrix = name.removeprefix(MODEL_PREFIX).partition(".lora_")
+        if matrix not in ("A.weight", "B.weight") or tensor.dim() != 2:
+            continue
+        if path not in layers:
+            raise _unfit(folder, f"{path} has no place in this model")
+        found, layer = tensor.shape[1 if matrix == "A.weight" else 0], layers[path]
+        width = layer.in_features if matrix == "A.weight" else layer.out_features
+        if found != width:
+            raise _other_size(folder, f"{path} is {found} wide there and {width} in this model")
+
+
 def fill_adapter(model: PeftModel, state: dict[str, Tensor], folder: Path) -> None:
     """Copy an adapter's tensors into a model that has the same adapter attached.
 
@@ -110,21 +131,23 @@ def fill_adapter(model: PeftModel, state: dict[str, Tensor], folder: Path) -> No
     expected = adapter_state(model)
     for name in sorted(expected.keys() & state.keys()):
         if expected[name].shape != state[name].shape:
-            raise AdapterError(
-                f"the adapter {folder} is for a Whisper of another size",
-                f"{name.removeprefix(MODEL_PREFIX)} has shape {tuple(state[name].shape)} there "
-                f"and {tuple(expected[name].shape)} in this model",
-                "give the base model that it was trained on",
+            there, here = tuple(state[name].shape), tuple(expected[name].shape)
+            raise _other_size(
+                folder, f"{name.removeprefix(MODEL_PREFIX)} has shape {there} there and {here} in this model"
             )
     problems = [f"{name} is missing" for name in sorted(expected.keys() - state.keys())]
     problems += [f"{name} has no place in this model" for name in sorted(state.keys() - expected.keys())]
     if problems:
-        raise AdapterError(
-            f"the adapter {folder} does not fit this model",
-            f"{problems[0].removeprefix(MODEL_PREFIX)}, and {len(problems) - 1} more",
-            "give the base model that it was trained on",
-        )
+        raise _unfit(folder, f"{problems[0].removeprefix(MODEL_PREFIX)}, and {len(problems) - 1} more")
     set_peft_model_state_dict(model, state)
+
+
+def _other_size(folder: Path, why: str) -> AdapterError:
+    return AdapterError(f"the adapter {folder} is for a Whisper of another size", why, _BASE)
+
+
+def _unfit(folder: Path, why: str) -> AdapterError:
+    return AdapterError(f"the adapter {folder} does not fit this model", why, _BASE)
 
 
 def adapter_state(model: PeftModel) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from whisper_peft.model.adapter_folders import (
     is_adapter_folder,
     read_adapter_config,
     read_adapter_state,
+    refuse_other_size,
     write_adapter,
 )
 from whisper_peft.model.adapter_targets import target_modules
@@ -84,6 +85,23 @@ def attach_adapter(whisper: Whisper, section: AdapterSection, *, seed: int) -> T
     return _summary(
         whisper, f"on from {section.init}" if section.init else f"a fresh {_kind(config)} adapter"
     )
+
+
+def check_adapter(whisper: Whisper, section: AdapterSection) -> None:
+    """Refuse a section that cannot fit the model, without changing it, before anything costly.
+
+    What only PEFT can tell is left to `attach_adapter`.
+
+    Raises:
+        AdapterError: If targets are unknown, an adapter to go on from is missing, damaged or of another
+            size, or the method does not go with the quantisation.
+    """
+    if section.method == "full":
+        _refuse_rounded(whisper)
+        return
+    _refuse_unfit(whisper, _adapter_config(whisper, section))
+    if section.init is not None:
+        refuse_other_size(whisper.core, read_adapter_state(section.init), section.init)
 
 
 def load_adapter(whisper: Whisper, folder: Path) -> None:
@@ -156,13 +174,17 @@ def enable_gradient_checkpointing(whisper: Whisper) -> None:
     whisper.core.activation_checkpointing_enable({"use_reentrant": False})
 
 
-def _unfreeze(whisper: Whisper) -> TrainableSummary:
+def _refuse_rounded(whisper: Whisper) -> None:
     if whisper.quantize != "none":
         raise AdapterError(
             f"adapter.method is full and model.quantize is {whisper.quantize}",
             "rounded weights cannot learn",
             "use --adapter.method lora, or --model.quantize none",
         )
+
+
+def _unfreeze(whisper: Whisper) -> TrainableSummary:
+    _refuse_rounded(whisper)
     if whisper.precision.values_dtype != torch.float32:
         # Read again: what was rounded to bf16 or fp16 would lack the bits that small updates add to.
         exact = dataclasses.replace(
@@ -221,14 +243,18 @@ def _given_config(whisper: Whisper, section: AdapterSection) -> PeftConfig:
     return config
 
 
-def _attach(whisper: Whisper, config: PeftConfig, *, seed: int) -> PeftModel:
-    """Wrap the model, in evaluation mode; weights of the adapter are fp32."""
+def _refuse_unfit(whisper: Whisper, config: PeftConfig) -> None:
     if whisper.quantize == "int8" and isinstance(config, LoraConfig) and config.use_dora:
         raise AdapterError(
             "adapter.use_dora with model.quantize int8",
             "PEFT drops the int8 scales when it weighs the layers, and the next step or generation crashes",
             "use --model.quantize nf4, or leave DoRA out",
         )
+
+
+def _attach(whisper: Whisper, config: PeftConfig, *, seed: int) -> PeftModel:
+    """Wrap the model, in evaluation mode; weights of the adapter are fp32."""
+    _refuse_unfit(whisper, config)
     # PEFT takes the name from the model, and warns where the config has another
     config.base_model_name_or_path, whisper.core.name_or_path = None, _base_name(whisper)
     devices = [whisper.device] if whisper.device.type == "cuda" else []

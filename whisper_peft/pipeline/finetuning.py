@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +22,12 @@ from whisper_peft.errors import MergeError, WhisperPeftError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import check_language
 from whisper_peft.evaluation.scoring import Counts, paired_interval
-from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing, save_adapter
+from whisper_peft.model.adapters import (
+    attach_adapter,
+    check_adapter,
+    enable_gradient_checkpointing,
+    save_adapter,
+)
 from whisper_peft.model.companions import save_companions
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
@@ -44,7 +50,7 @@ from whisper_peft.pipeline.speech import (
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
-from whisper_peft.reporting.figures import interval, percent
+from whisper_peft.reporting.figures import interval, percent, reasons
 from whisper_peft.reporting.json_lines import read_predictions
 from whisper_peft.reporting.model_card import write_model_card
 from whisper_peft.reporting.page import write_page
@@ -140,6 +146,7 @@ def finetune(
     try:
         return Finetuning(chosen, folder, accelerator, resume, tuple(callbacks)).run()
     finally:
+        _remove_if_empty(folder)
         if accelerator.num_processes > 1:
             accelerator.end_training()
 
@@ -156,6 +163,12 @@ def _agree_on_folder(recipe: Recipe, accelerator: Accelerator, *, resume: bool) 
     if isinstance(chosen, WhisperPeftError):
         raise chosen
     return Path(chosen)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Leave nothing of a run that was refused before it wrote anything."""
+    with suppress(OSError):
+        folder.rmdir()
 
 
 @dataclass
@@ -214,6 +227,7 @@ class Finetuning:
     def _check(self, speech: Speech, whisper: Whisper) -> TrainingRows:
         if self.recipe.model.language is not None:
             check_language(whisper, self.recipe.model.language)
+        check_adapter(whisper, self.recipe.adapter)
         rows = speech.check(whisper)
         if rows.check is not None:
             self.say(rows.check.sentence())
@@ -256,7 +270,8 @@ class Finetuning:
                 progress=progress.update,
             )
         scored = f"{percent(result.wer)} {interval(result.wer_interval)}, {result.utterances} utterances"
-        self.say(f"WER {when}: {scored}")
+        skipped = f", skipped: {reasons(result.skipped)}" if result.skipped else ""
+        self.say(f"WER {when}: {scored}{skipped}")
         return result
 
     def _train(self, whisper: Whisper, speech: Speech, rows: TrainingRows) -> TrainResult:

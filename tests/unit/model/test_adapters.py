@@ -14,6 +14,7 @@ from whisper_peft.model.adapter_folders import adapter_state
 from whisper_peft.model.adapters import (
     assert_adapter_active,
     attach_adapter,
+    check_adapter,
     load_adapter,
     save_adapter,
 )
@@ -259,6 +260,29 @@ def test_an_adapter_for_another_size_is_refused_with_both_shapes(saved):
     base = load_whisper(ModelSection(name="openai/whisper-base", precision="fp32", device="cpu"))
     with pytest.raises(AdapterError, match=r"another size.*\(2, 384\) there and \(2, 512\) in this model"):
         load_adapter(base, saved[0])
+
+
+def test_what_cannot_fit_is_refused_before_anything_is_attached(saved, tiny_en, tmp_path):
+    folder, _ = saved
+    wide = rounded(name="openai/whisper-base", language="en")
+    for whisper, section, words in [
+        (tiny_en, small(targets="attenton"), "did you mean attention"),
+        (tiny_en, small(init=tmp_path), r"no adapter_config\.json"),
+        (wide, small(init=folder), "another size - .* is 384 wide there and 512 in this model"),
+        (rounded(quantize="int8"), small(use_dora=True), "int8"),
+        (rounded(quantize="int8"), AdapterSection(method="full"), "full"),
+    ]:
+        with pytest.raises(AdapterError, match=words):
+            check_adapter(whisper, section)
+        assert whisper.model is whisper.core
+
+
+def test_what_fits_passes_the_check_and_changes_nothing(saved, tiny_en):
+    folder, _ = saved
+    before = tiny_en.model.state_dict().keys()
+    for section in (small(), small(init=folder), AdapterSection(method="full")):
+        check_adapter(tiny_en, section)
+    assert tiny_en.model.state_dict().keys() == before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "absent", "missing tensor"])

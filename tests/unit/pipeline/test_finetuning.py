@@ -216,6 +216,9 @@ BAD = {
     "an unknown model": ({"model": {"name": "openai/whisper-tinny.en"}}, ModelError, "did you mean"),
     "another language for an English-only model": ({"model": {"language": "fr"}}, WhisperPeftError, "fr"),
     "an unknown adapter target": ({"adapter": {"targets": "attenton"}}, AdapterError, "did you mean"),
+    "an adapter to train on from that is none": (
+        {"adapter": {"init": "no/adapter"}}, AdapterError, "no adapter_config.json",
+    ),
     "int8 with full fine-tuning": (
         {"model": {"quantize": "int8"}, "adapter": {"method": "full"}}, AdapterError, "full",
     ),
@@ -226,11 +229,15 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_mistake_is_one_clear_error_before_training(case, speech, tmp_path):
+def test_a_mistake_is_one_clear_error_before_any_work_and_leaves_nothing(case, speech, tmp_path, monkeypatch):
+    def work(*args, **kwargs):
+        raise AssertionError("the untuned model was scored first")
+
+    monkeypatch.setattr("whisper_peft.pipeline.finetuning.evaluate_utterances", work)
     sections, error, words = BAD[case]
     with pytest.raises(error, match=words):
         finetune("lora-librispeech", **overrides(speech, **sections), output_dir=tmp_path / "run")
-    assert not (tmp_path / "run" / "log.jsonl").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_multilingual_checkpoint_needs_a_language(speech, tmp_path, prompts_en):
