@@ -59,7 +59,7 @@ class DataSection(Section):
     max_duration_s: float = Field(30.0, gt=0, le=30)
     """Longer recordings are skipped and counted: Whisper hears 30 s at a time. Seconds."""
     text_case: Literal["auto", "as-is", "lower", "sentence"] = "auto"
-    """Case of the training text; sentence: lower, a capital first. auto: sentence for ALL CAPS, else as-is."""
+    """Case of the training text; sentence: lower, first a capital. auto: sentence if CAPITALS, else as-is."""
     shuffle_window: int = Field(1024, ge=1)
     """Rows held at a time to shuffle and sort by length; memory is bounded by it, however long the stream."""
 

@@ -1,0 +1,70 @@
+"""The README is true: its tree is the tree, its Python runs and prints what it shows, its commands exist."""
+
+import ast
+import contextlib
+import io
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands():
+    lines = "\n".join(blocks("console")).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("whisper-peft ")]
+
+
+def first_line(path):
+    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+
+
+def tree():
+    """Return every module of the package and every recipe, with the first line of its docstring."""
+    lines = []
+    for folder in ("whisper_peft", "recipes"):
+        lines.append(f"{folder}/")
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            place = path.relative_to(ROOT / folder)
+            name = (
+                f"{place.parent}/" if place.name == "__init__.py" and place.parent != Path() else str(place)
+            )
+            lines.append(f"  {name:<38} {first_line(path)}")
+    return "\n".join(lines)
+
+
+def test_the_tree_is_the_tree():
+    assert tree() in README, f"put this tree into README.md:\n{tree()}"
+
+
+def test_the_python_example_prints_the_lines_it_shows(tmp_path, monkeypatch):
+    (example,) = blocks("python")
+    short = example.replace("epochs=3, ", "max_steps=2, workers=0, ")
+    assert short != example
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(short, "README.md", "exec"), {})
+    (shown,) = blocks("text")
+    labels = [line[:14] for line in shown.splitlines()]
+    assert [line[:14] for line in printed.getvalue().splitlines()[-len(labels) :]] == labels
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_flag_of_a_command_is_one(line):
+    verb, *words = shlex.split(line, comments=True)[1:]
+    program = Path(sys.executable).with_name("whisper-peft")
+    named = words[:1] if verb == "finetune" and not words[0].endswith(".yaml") else []
+    done = subprocess.run([program, verb, *named, "--help"], capture_output=True, text=True, check=True)
+    flags = {word for word in words if word.startswith("--")}
+    assert flags <= set(re.findall(r"--[\w.-]+", done.stdout))
