@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
+import pickle
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from whisper_peft.data.batching import MicroBatch, StepPlan
 from whisper_peft.data.collation import Batch, Collator
+from whisper_peft.errors import RecipeError
 from whisper_peft.measuring import usable_cores
 
 
@@ -43,13 +46,19 @@ class StepLoader:
     workers: int
 
     def load(self, steps: Iterable[StepPlan]) -> Iterator[tuple[Batch, ...]]:
-        """Yield the batches of each step."""
+        """Yield the batches of each step.
+
+        Raises:
+            RecipeError: If an effect of one's own cannot be sent to the workers.
+        """
+        if self.workers and multiprocessing.get_start_method() != "fork":
+            _refuse_unpicklable(self.collator)
         loader = DataLoader(
             _Prepared(self.collator),
             batch_size=None,
             sampler=self._micro_batches(steps),
             num_workers=self.workers,
-            worker_init_fn=_leave_interrupts_to_the_parent,
+            worker_init_fn=_leave_signals_to_the_parent,
             prefetch_factor=4 if self.workers else None,
         )
         batches = iter(loader)
@@ -61,9 +70,25 @@ class StepLoader:
             yield from step.deal(rank=self.rank, world_size=self.world_size, micro_batches=self.micro_batches)
 
 
-def _leave_interrupts_to_the_parent(worker: int) -> None:
-    """Ignore Ctrl-C in a worker, so that the training process can finish its step and save."""
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Ignore Ctrl-C and SIGTERM in a worker, so that the training process can finish its step and save.
+
+    Terminals and schedulers send them to the whole process group. A worker ends when its parent says so, or
+    has gone.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _refuse_unpicklable(collator: Collator) -> None:
+    try:
+        pickle.dumps(collator)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise RecipeError(
+            "augment.custom has an effect that cannot be sent to worker processes",
+            str(error),
+            "define it with `def` at the top of a module, or use --train.workers 0",
+        ) from error
 
 
 def choose_workers(wanted: int | None, *, processes: int = 1) -> int:

@@ -1,0 +1,60 @@
+"""Workers: they leave signals to the training process, and say what cannot be sent to them."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from whisper_peft.data.augmentation import build_augmentation
+from whisper_peft.data.batching import plan_epoch
+from whisper_peft.data.loader import StepLoader
+from whisper_peft.errors import RecipeError
+from whisper_peft.recipe.sections import AugmentSection
+from whisper_peft.types import Utterance
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A collator that takes its time and hands on what it is given."""
+
+    effect: object = None
+
+    def __call__(self, micro_batch):
+        time.sleep(0.05)
+        return os.getpid(), [row.id for row in micro_batch.utterances]
+
+
+def load(collator, workers):
+    rows = [Utterance(str(number), b"", "text", duration_s=1.0) for number in range(12)]
+    steps = plan_epoch(rows, seed=0, epoch=0, rows_per_step=2, window=8, cut=True)
+    return StepLoader(collator, rank=0, world_size=1, micro_batches=1, workers=workers).load(steps)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_workers_too_loses_no_batch(number):
+    batches = load(Slow(), workers=1)
+    ((worker, first),) = next(batches)
+    os.kill(worker, number)
+    rest = [row for ((_, rows),) in batches for row in rows]
+    assert sorted([*first, *rest], key=int) == [str(number) for number in range(12)]
+
+
+def test_no_worker_is_left_when_the_batches_are_dropped():
+    batches = load(Slow(), workers=2)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_an_effect_that_cannot_be_sent_to_workers_is_said(monkeypatch):
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "spawn")
+    effect = build_augmentation(AugmentSection(custom=(lambda waveform, rng: waveform,)))
+    with pytest.raises(
+        RecipeError, match=r"augment\.custom.*lambda.*top of a module, or use --train\.workers 0"
+    ):
+        next(load(Slow(effect), workers=1))
+    assert next(load(Slow(effect), workers=0))
