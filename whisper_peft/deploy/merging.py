@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from whisper_peft.data.labels import Labeller
@@ -79,10 +80,10 @@ def merge_adapter(
             trained = load_run_or_model(str(run), section)
             result = _against_quantized(result, witness(trained, clips, section), found)
         partial.replace(output_dir)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StorageError(
             f"the merged model cannot be written to {output_dir}",
-            error.strerror or str(error),
+            str(error),
             "free some space, or give another --output-dir",
         ) from error
     finally:

@@ -166,9 +166,9 @@ def write_adapter(model: PeftModel, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(str(folder), save_embedding_layers=False)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StorageError(
             f"the adapter cannot be written to {folder}",
-            error.strerror or str(error),
+            str(error),
             "free some space or give another folder",
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from collections import Counter
@@ -16,9 +17,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from rich.console import Console
+from safetensors import SafetensorError
 
 from whisper_peft.deploy.merging import merge_adapter
-from whisper_peft.errors import MergeError, WhisperPeftError
+from whisper_peft.errors import DataError, MergeError, StorageError, WhisperPeftError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import check_language
 from whisper_peft.evaluation.scoring import Counts, paired_interval
@@ -71,6 +73,10 @@ from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
 from whisper_peft.training.processes import start_processes
 from whisper_peft.types import EvalResult, Prediction, TrainResult
+
+
+NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+"""Numbers of the system's errors that mean a disk that is full or may not be written."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,14 @@ def finetune(
     folder = _agree_on_folder(chosen, accelerator, resume=resume)
     try:
         return Finetuning(chosen, folder, accelerator, resume, tuple(callbacks)).run()
+    except (OSError, SafetensorError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_STORAGE:
+            raise
+        raise StorageError(
+            f"the run folder {folder} cannot be written",
+            str(error),
+            f"free some space or mend its permissions, then go on: --resume --output-dir {folder}",
+        ) from error
     finally:
         _remove_if_empty(folder)
         if accelerator.num_processes > 1:
@@ -292,6 +306,12 @@ class Finetuning:
             training.callbacks = (*self.callbacks, *self._listeners(progress))
             trained = training.run(resume_from)
         skipped = Counter(rows.stream_skipped) + Counter(trained.skipped)
+        if not trained.audio_seconds and trained.stopped_by != "interrupt":
+            raise DataError(
+                f"no recording of {speech.train.name} could be used in {trained.steps} steps",
+                f"left out: {reasons(skipped)}",
+                "mend the recordings of data.train",
+            )
         self._note(train=replace(trained, skipped=dict(skipped)))
         return trained
 

@@ -1,9 +1,11 @@
 """finetune() from the outside: the run folder, its report, resuming, and every verb on the result."""
 
+import errno
 import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -238,6 +240,24 @@ def test_a_mistake_is_one_clear_error_before_any_work_and_leaves_nothing(case, s
     with pytest.raises(error, match=words):
         finetune("lora-librispeech", **overrides(speech, **sections), output_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_fills_up_is_said_with_how_to_go_on(speech, tmp_path, monkeypatch):
+    def write(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("whisper_peft.pipeline.finetuning.JsonLog.__call__", write)
+    with pytest.raises(StorageError, match=r"No space left on device.*--resume --output-dir"):
+        finetune("lora-librispeech", **overrides(speech), output_dir=tmp_path / "run")
+
+
+def test_a_run_that_heard_nothing_is_no_success(tmp_path, prompts_en):
+    good = [Utterance(row["file_name"], Path(row["file_name"]), row["text"]) for row in prompts_en[:1]]
+    bad = [Utterance(str(n), np.full(16_000, np.nan), "Hello.", sampling_rate=16_000) for n in range(2)]
+    rows = {"train": bad, "test": good}
+    made = overrides("", data={"source": rows})
+    with pytest.raises(DataError, match=r"3 steps - left out: \d \(\d not-finite\)"):
+        finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
 
 
 def test_a_multilingual_checkpoint_needs_a_language(speech, tmp_path, prompts_en):
