@@ -23,7 +23,7 @@ from whisper_peft.model.adapter_folders import (
     write_adapter,
 )
 from whisper_peft.model.adapter_targets import target_modules
-from whisper_peft.model.library_noise import no_deprecations_inside_peft
+from whisper_peft.model.library_noise import no_false_alarms_of_peft
 from whisper_peft.model.weights import read_weights
 from whisper_peft.recipe.sections import AdapterSection
 
@@ -259,7 +259,7 @@ def _attach(whisper: Whisper, config: PeftConfig, *, seed: int) -> PeftModel:
     config.base_model_name_or_path, whisper.core.name_or_path = None, _base_name(whisper)
     devices = [whisper.device] if whisper.device.type == "cuda" else []
     try:
-        with torch.random.fork_rng(devices), no_deprecations_inside_peft():
+        with torch.random.fork_rng(devices), no_false_alarms_of_peft():
             torch.manual_seed(seed)
             model = cast(PeftModel, get_peft_model(whisper.core, config, autocast_adapter_dtype=True))
     except (ValueError, TypeError, NotImplementedError) as error:

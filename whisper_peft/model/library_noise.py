@@ -49,8 +49,13 @@ def no_loading_bar() -> Iterator[None]:
 
 
 @contextmanager
-def no_deprecations_inside_peft() -> Iterator[None]:
-    """Drop a warning that is PEFT's to mend: it reads a property under the name transformers has replaced."""
+def no_false_alarms_of_peft() -> Iterator[None]:
+    """Drop two warnings that are PEFT's to mend.
+
+    It reads a property under the name transformers has replaced, and takes AdaLoRA's rank pattern, which
+    names weights, for one of LoRA, which names modules.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", r"(?s).*rank_pattern keys did not match.*\.lora_E", RuntimeWarning)
         yield

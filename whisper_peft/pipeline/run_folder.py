@@ -26,9 +26,10 @@ from whisper_peft.recipe.yaml_files import read_recipe, recipe_yaml
 from whisper_peft.reporting.json_lines import PREDICTIONS_FILE
 from whisper_peft.reporting.run_report import REPORT_FILE
 from whisper_peft.training.checkpoints import list_checkpoints
+from whisper_peft.training.loop import CHECKPOINTS
 from whisper_peft.types import EvalResult, Prediction
 
-RECIPE_FILE, ADAPTER, MODEL, MERGED, CHECKPOINTS = "recipe.yaml", "adapter", "model", "merged", "checkpoints"
+RECIPE_FILE, ADAPTER, MODEL, MERGED = "recipe.yaml", "adapter", "model", "merged"
 
 LEAST_FREE_BYTES = 256 * 2**20
 """A run does not start with less free disk: adapter, optimiser moments and logs of a small model."""

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -36,10 +37,13 @@ TRAINABLE, OPTIMIZER, STATE, MANIFEST = "trainable.safetensors", "optimizer.pt",
 class RunState:
     """Where a run stands: everything that is not a tensor.
 
+    `rows_per_step` (over all processes) and `total_steps` are the plan that the other numbers belong to.
     `epoch` and `step_in_epoch` are the place of the next step in the data. `skipped` counts rows left out by
-    reason; `refused_updates` counts steps whose gradient was not finite.
+    reason, on all processes; `refused_updates` counts steps that changed no weight.
     """
 
+    rows_per_step: int = 0
+    total_steps: int = 0
     step: int = 0
     epoch: int = 0
     step_in_epoch: int = 0
@@ -61,7 +65,7 @@ def trainable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def save_checkpoint(
-    folder: Path, *, state: RunState, model: nn.Module, optimizer_state: Mapping[str, Any], keep: int
+    folder: Path, *, state: RunState, model: nn.Module, optimizer_state: Mapping[str, Any], keep: int | None
 ) -> Path:
     """Write `folder/step-NNNNNN` atomically and remove the oldest beyond `keep`.
 
@@ -70,7 +74,7 @@ def save_checkpoint(
         state: Where the run stands.
         model: Holds the weights that learn.
         optimizer_state: State dictionaries of optimiser, schedule and scaler, by name.
-        keep: Checkpoints that stay.
+        keep: Checkpoints that stay; None: all.
 
     Raises:
         StorageError: If the disk is full or the folder cannot be written.
@@ -84,27 +88,48 @@ def save_checkpoint(
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
         _sync(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise StorageError(
             f"the checkpoint {final} cannot be written",
-            error.strerror or str(error),
+            getattr(error, "strerror", None) or str(error),
             "free some space or mend the folder's permissions, then go on with --resume",
         ) from error
-    for old in list_checkpoints(folder)[:-keep]:
+    for old in list_checkpoints(folder)[:-keep] if keep else []:
         shutil.rmtree(old)
     return final
+
+
+def keep_referred(best: Path, checkpoints: Path) -> None:
+    """Remove best weights that no checkpoint refers to.
+
+    Only now: a run that is killed between an evaluation and its checkpoint goes on from an older checkpoint,
+    and may still need the weights that were best then.
+    """
+    states = [
+        json.loads((path / STATE).read_text(encoding="utf-8")) for path in list_checkpoints(checkpoints)
+    ]
+    for old in list_checkpoints(best):
+        if _step(old) not in {state["best_step"] for state in states}:
+            shutil.rmtree(old)
 
 
 def _write(partial: Path, state: RunState, model: nn.Module, optimizer_state: Mapping[str, Any]) -> None:
     weights = {name: weight.detach().cpu().contiguous() for name, weight in trainable_weights(model).items()}
     save_file(weights, partial / TRAINABLE)
-    torch.save(dict(optimizer_state), partial / OPTIMIZER)
+    _save_states(optimizer_state, partial / OPTIMIZER)
     (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
     sums = {name: _sha256(partial / name) for name in (TRAINABLE, OPTIMIZER, STATE)}
     (partial / MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
     for name in (*sums, MANIFEST):
         _sync(partial / name)
+
+
+def _save_states(states: Mapping[str, Any], path: Path) -> None:
+    try:
+        torch.save(dict(states), path)
+    except RuntimeError as error:  # what torch's writer makes of a full disk
+        raise OSError(str(error).partition("\n")[0]) from error
 
 
 def _sync(path: Path) -> None:
@@ -122,7 +147,11 @@ def _sha256(path: Path) -> str:
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the whole checkpoints in a run's `checkpoints/`, oldest first."""
-    return sorted(path.parent for path in folder.glob(f"step-*/{MANIFEST}"))
+    return sorted((path.parent for path in folder.glob(f"step-*/{MANIFEST}")), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def read_checkpoint(path: Path) -> tuple[RunState, dict[str, Tensor], dict[str, Any]]:

@@ -22,10 +22,20 @@ class JsonLog:
         self.path = folder / "log.jsonl"
 
     def __call__(self, event: Event) -> None:
-        """Write the row of a step or an evaluation."""
+        """Write the row of a step or an evaluation; a resumed run cuts it to its checkpoint."""
+        if event.kind == "start" and self.path.exists():
+            self._cut(event.step)
         if event.kind in ("step", "evaluation"):
             with self.path.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"step": event.step, **event.row}) + "\n")
+
+    def _cut(self, last_step: int) -> None:
+        """Drop the rows of steps that a killed run took after its checkpoint, and a torn last line."""
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        kept = [line for line in lines if _is_up_to(last_step, line)]
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.replace(self.path)
 
 
 class TensorBoardLog:
@@ -48,6 +58,13 @@ class TensorBoardLog:
             self.writer.add_text("evaluation/worst", _worst(event.result.predictions), event.step)
         if event.kind == "end":
             self.writer.close()
+
+
+def _is_up_to(last_step: int, line: str) -> bool:
+    try:
+        return line.endswith("\n") and bool(json.loads(line)["step"] <= last_step)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _worst(predictions: tuple[Prediction, ...], most: int = 5) -> str:

@@ -19,12 +19,13 @@ from accelerate.utils import gather_object
 from whisper_peft.data.batching import StepPlan, plan_epoch
 from whisper_peft.data.collation import Batch, Collator
 from whisper_peft.data.loader import StepLoader, choose_workers
-from whisper_peft.errors import DataError, RecipeError, TrainingError
+from whisper_peft.errors import DataError, RecipeError, ResumeError, TrainingError
 from whisper_peft.measuring import Stopwatch, memory_bytes, peak_memory_bytes
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.checkpoints import (
     RunState,
+    keep_referred,
     read_checkpoint,
     restore_weights,
     save_checkpoint,
@@ -34,12 +35,14 @@ from whisper_peft.training.events import Callback, Event, announce
 from whisper_peft.training.interruption import Interruption
 from whisper_peft.training.loss import SpeechLoss
 from whisper_peft.training.optimization import Optimization
-from whisper_peft.training.processes import total_over_processes
+from whisper_peft.training.processes import on_main_process, total_over_processes
+from whisper_peft.training.rank_allocation import record_ranks
 from whisper_peft.types import EvalResult, TrainResult, Utterance
 
 MOST_REFUSED_IN_A_ROW = 10
-"""Steps in a row without a finite gradient after which a run counts as diverged."""
+"""Steps in a row that changed nothing after which a run stops: it has diverged, or has no rows to hear."""
 
+CHECKPOINTS = "checkpoints"
 BEST = "best"
 """Name of the folder, beside the checkpoints, that holds the weights with the lowest WER."""
 
@@ -74,6 +77,7 @@ class Training:
         self.world_size = int(self.accelerator.num_processes)
         self.rows_per_step = section.batch_size * section.gradient_accumulation_steps * self.world_size
         self.total_steps = self._total_steps()
+        self.state.rows_per_step, self.state.total_steps = self.rows_per_step, self.total_steps
         self.optimization = Optimization(self.whisper, section, self.total_steps)
         module = SpeechLoss(self.whisper)
         self.loss = self.accelerator.prepare(module) if self.world_size > 1 else module
@@ -87,6 +91,8 @@ class Training:
 
         Raises:
             TrainingError: If the run diverges.
+            DataError: If no recording can be used.
+            ResumeError: If the checkpoint is damaged or belongs to another run.
             StorageError: If a checkpoint cannot be written.
         """
         if resume_from is not None:
@@ -97,10 +103,14 @@ class Training:
             stopped_by = self._steps(interruption)
         if stopped_by != "interrupt":
             self._restore_best()
+        if self.optimization.adalora is not None:
+            record_ranks(self.optimization.adalora)
         self._tell("end", {})
         return self._result(stopped_by)
 
     def _steps(self, interruption: Interruption) -> str:
+        if self._out_of_patience():
+            return "early_stopping"
         batches = self._batches()
         clock, waiting = Stopwatch(), Stopwatch()
         while self.state.step < self.total_steps:
@@ -125,29 +135,33 @@ class Training:
         """Take one optimiser step; its loss is the mean over the target tokens of all batches and ranks."""
         tokens = sum(batch.target_tokens for batch in batches)
         seconds = sum(batch.audio_seconds for batch in batches)
-        all_tokens, all_seconds = total_over_processes(self.accelerator, tokens, seconds)
+        skipped = [reason for batch in batches for _, reason in batch.skipped]
+        all_tokens, all_seconds, any_skipped = total_over_processes(
+            self.accelerator, tokens, seconds, len(skipped)
+        )
+        if any_skipped:
+            self._count_skipped(skipped)
+        heard = {"audio_seconds": all_seconds, "target_tokens": all_tokens}
+        learning_rate = self.optimization.learning_rate
+        if not all_tokens:
+            return {"loss": math.nan, "learning_rate": learning_rate, "grad_norm": math.nan, **heard}
         summed = 0.0
         for number, batch in enumerate(batches):
             with self._synchronised(last=number == len(batches) - 1):
                 self._seed_dropout(number)
                 loss = self._loss(batch)
                 # DDP averages gradients over processes; the global mean wants their sum.
-                scaled = loss * (self.world_size / max(all_tokens, 1.0))
+                scaled = loss * (self.world_size / all_tokens)
                 self.optimization.scaler.scale(scaled).backward()
                 summed += float(loss.detach())
-        learning_rate = self.optimization.learning_rate
         norm = self.optimization.step()
         (all_loss,) = total_over_processes(self.accelerator, summed)
-        for batch in batches:
-            for _, reason in batch.skipped:
-                self.state.skipped[reason] = self.state.skipped.get(reason, 0) + 1
-        return {
-            "loss": all_loss / max(all_tokens, 1.0),
-            "learning_rate": learning_rate,
-            "grad_norm": norm,
-            "audio_seconds": all_seconds,
-            "target_tokens": all_tokens,
-        }
+        return {"loss": all_loss / all_tokens, "learning_rate": learning_rate, "grad_norm": norm, **heard}
+
+    def _count_skipped(self, reasons: list[str]) -> None:
+        """Count the rows that any process left out, on all of them."""
+        everywhere = gather_object(reasons) if self.world_size > 1 else reasons
+        self.state.skipped = dict(Counter(self.state.skipped) + Counter(everywhere))
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         device = self.whisper.device
@@ -183,8 +197,9 @@ class Training:
         state.audio_seconds += row["audio_seconds"]
         state.train_seconds += seconds
         state.wait_seconds += wait_seconds
-        state.first_loss = row["loss"] if state.first_loss is None else state.first_loss
-        state.last_loss = row["loss"]
+        if row["target_tokens"]:
+            state.first_loss = row["loss"] if state.first_loss is None else state.first_loss
+            state.last_loss = row["loss"]
         measured = {
             "epoch": state.epoch,
             "audio_seconds_per_second": row["audio_seconds"] / seconds,
@@ -200,12 +215,20 @@ class Training:
             return
         self.state.refused_updates += 1
         self._refused_in_a_row += 1
-        if self._refused_in_a_row >= MOST_REFUSED_IN_A_ROW:
-            raise TrainingError(
-                f"the loss has not been finite for {MOST_REFUSED_IN_A_ROW} steps (step {self.state.step})",
-                "the run has diverged",
-                f"lower train.learning_rate ({self.recipe.train.learning_rate:g}) and resume or start again",
+        if self._refused_in_a_row < MOST_REFUSED_IN_A_ROW:
+            return
+        if not row["target_tokens"]:
+            counts = ", ".join(f"{reason}: {count}" for reason, count in sorted(self.state.skipped.items()))
+            raise DataError(
+                f"no recording of the last {MOST_REFUSED_IN_A_ROW} steps can be used",
+                f"left out so far: {counts}",
+                "mend the recordings of data.train",
             )
+        raise TrainingError(
+            f"the loss has not been finite for {MOST_REFUSED_IN_A_ROW} steps (step {self.state.step})",
+            "the run has diverged",
+            f"lower train.learning_rate ({self.recipe.train.learning_rate:g}) and resume or start again",
+        )
 
     def _maybe_evaluate(self) -> str | None:
         """Score every `eval.steps`, keep the best, and return why to stop, if patience has run out."""
@@ -222,16 +245,20 @@ class Training:
             state.evaluations_without_gain += 1
         row = {"eval_wer": result.wer, "eval_cer": result.cer, "eval_rtfx": result.rtfx}
         wanted = self._tell("evaluation", row, result)
-        patience = self.recipe.train.early_stopping_patience
-        if patience is not None and state.evaluations_without_gain >= patience:
+        if self._out_of_patience():
             return "early_stopping"
         return "callback" if wanted else None
 
+    def _out_of_patience(self) -> bool:
+        patience = self.recipe.train.early_stopping_patience
+        return patience is not None and self.state.evaluations_without_gain >= patience
+
     def _save_best(self) -> None:
-        if self.accelerator.is_main_process:
-            folder = self.folder / BEST
-            save_checkpoint(folder, state=self.state, model=self.whisper.model, optimizer_state={}, keep=1)
-        self.accelerator.wait_for_everyone()
+        def save() -> None:
+            folder, model = self.folder / BEST, self.whisper.model
+            save_checkpoint(folder, state=self.state, model=model, optimizer_state={}, keep=None)
+
+        on_main_process(self.accelerator, save)
 
     def _restore_best(self) -> None:
         """Put back the weights with the lowest WER, where evaluations chose any."""
@@ -240,19 +267,30 @@ class Training:
             restore_weights(self.whisper.model, weights)
 
     def _checkpoint(self) -> None:
-        if self.accelerator.is_main_process:
+        def save() -> None:
+            folder = self.folder / CHECKPOINTS
             path = save_checkpoint(
-                self.folder / "checkpoints",
+                folder,
                 state=self.state,
                 model=self.whisper.model,
                 optimizer_state=self.optimization.state_dict(),
                 keep=self.recipe.train.keep_checkpoints,
             )
+            keep_referred(self.folder / BEST, folder)
             self._tell("checkpoint", {"path": str(path)})
-        self.accelerator.wait_for_everyone()
+
+        on_main_process(self.accelerator, save)
 
     def _restore(self, path: Path) -> None:
-        self.state, weights, optimizer_state = read_checkpoint(path)
+        state, weights, optimizer_state = read_checkpoint(path)
+        plan, stored = (self.rows_per_step, self.total_steps), (state.rows_per_step, state.total_steps)
+        if plan != stored:
+            raise ResumeError(
+                f"{path} is of {stored[1]} steps of {stored[0]} rows, this run of {plan[1]} of {plan[0]}",
+                "the number of processes or of training rows has changed",
+                "resume with those it was started with",
+            )
+        self.state = state
         restore_weights(self.whisper.model, weights)
         self.optimization.load_state_dict(optimizer_state)
 
@@ -329,7 +367,7 @@ class Training:
             best_step=state.best_step,
             best_wer=state.best_wer,
             stopped_by=stopped_by,
-            skipped=self._all_skipped(),
+            skipped=state.skipped,
         )
 
     def _epochs(self) -> float:
@@ -337,9 +375,3 @@ class Training:
         if not isinstance(self.rows, Sequence):
             return float(self.state.epoch)
         return round(self.state.step / math.ceil(len(self.rows) / self.rows_per_step), 3)
-
-    def _all_skipped(self) -> dict[str, int]:
-        counts = [self.state.skipped]
-        if self.world_size > 1:
-            counts = gather_object(counts)
-        return dict(sum((Counter(count) for count in counts), Counter()))

@@ -97,8 +97,12 @@ def target_loss(hidden: Tensor, labels: Tensor, projection: nn.Module) -> Tensor
     """
     wanted = labels != IGNORED
     states, targets = hidden[wanted], labels[wanted]
+    if not len(targets):
+        # all that learns stays in the graph, the projection too: DDP waits for the gradient of each weight
+        nothing: Tensor = (hidden.sum() + projection(hidden[:1, :1]).sum()) * 0.0
+        return nothing
     if len(targets) <= PROJECTION_CHUNK:
-        return _projected_loss(states, targets, projection) if len(targets) else hidden.sum() * 0.0
+        return _projected_loss(states, targets, projection)
     chunks = zip(states.split(PROJECTION_CHUNK), targets.split(PROJECTION_CHUNK), strict=True)
     losses = [checkpoint(_projected_loss, *chunk, projection, use_reentrant=False) for chunk in chunks]
     return torch.stack(losses).sum()

@@ -12,7 +12,13 @@ from transformers import get_scheduler
 
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import TrainSection
-from whisper_peft.training.rank_allocation import adalora, plan_ranks, reallocate_ranks
+from whisper_peft.training.rank_allocation import (
+    adalora,
+    plan_ranks,
+    rank_state,
+    reallocate_ranks,
+    restore_ranks,
+)
 
 LONGEST_WARMUP = 500
 """Most steps of warm-up that are chosen unasked."""
@@ -75,18 +81,21 @@ class Optimization:
         return norm
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of all three."""
+        """Return the states of all three, and of AdaLoRA's ranks where there are any."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "ranks": rank_state(self.adalora) if self.adalora is not None else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the states of all three."""
+        """Restore what `state_dict` returned."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
+        if self.adalora is not None:
+            restore_ranks(self.adalora, state["ranks"])
 
 
 def _optimizer(weights: list[nn.Parameter], section: TrainSection) -> torch.optim.Optimizer:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import psutil
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.utils import broadcast_object_list
 
-from whisper_peft.errors import TrainingError
+from whisper_peft.errors import TrainingError, WhisperPeftError
 from whisper_peft.measuring import usable_cores
 from whisper_peft.model.precision import DeviceName, choose_device
+
+LONGEST_WAIT = timedelta(hours=3)
+"""How long processes wait for each other: the main one merges alone, which may take longer than torch's own
+10 to 30 minutes. A process that dies is noticed at once all the same."""
+
+Result = TypeVar("Result")
 
 
 def start_processes(device: DeviceName) -> Accelerator:
@@ -28,7 +38,9 @@ def start_processes(device: DeviceName) -> Accelerator:
         TrainingError: If the launcher was asked for more processes than it started.
     """
     # without `cpu`, accelerate starts no process group on a machine that has no accelerator
-    accelerator = Accelerator(cpu=choose_device(device).type == "cpu", mixed_precision="no")
+    on_cpu = choose_device(device).type == "cpu"
+    patience = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[patience])
     launcher = _launcher()
     asked = asked_processes(launcher.cmdline() if launcher else []) or int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes < asked:
@@ -37,6 +49,9 @@ def start_processes(device: DeviceName) -> Accelerator:
             "accelerate's launcher starts a single process on a CPU without MPI, and says nothing",
             f"use torchrun --nproc_per_node {asked} with the same script",
         )
+    if accelerator.num_processes > 1:
+        # at the end of the program, not of a run: a script may fine-tune and evaluate several times
+        atexit.register(accelerator.end_training)
     if accelerator.num_processes == 1 and _threads_were_taken_away():
         torch.set_num_threads(usable_cores())
     return accelerator
@@ -84,3 +99,23 @@ def total_over_processes(accelerator: Accelerator, *numbers: float) -> list[floa
     totals = torch.tensor(numbers, dtype=dtype, device=accelerator.device)
     reduced: list[float] = accelerator.reduce(totals, "sum").tolist()
     return reduced
+
+
+def on_main_process(accelerator: Accelerator, action: Callable[[], Result]) -> Result:
+    """Let the main process act while the others wait; all get what it returns, or the error it raises.
+
+    Raises:
+        WhisperPeftError: If the action does.
+    """
+    outcome: list[Any] = [None]
+    if accelerator.is_main_process:
+        try:
+            outcome = [action()]
+        except WhisperPeftError as error:
+            outcome = [error]
+    if accelerator.num_processes > 1:
+        outcome = broadcast_object_list(outcome)
+    if isinstance(outcome[0], WhisperPeftError):
+        raise outcome[0]
+    result: Result = outcome[0]
+    return result

@@ -1,6 +1,8 @@
 """Checkpoints: whole or not at all, verified, rotated, exact."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -97,3 +99,32 @@ def test_weights_of_another_adapter_are_refused(tmp_path, model):
     other = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
     with pytest.raises(ResumeError, match="does not fit"):
         restore_weights(other, weights)
+
+
+@pytest.mark.parametrize("limit", [1_000, 70_000])
+def test_a_full_disk_is_said_and_leaves_the_last_checkpoint(tmp_path, limit):
+    script = f"""
+import resource, signal, sys, torch
+from pathlib import Path
+from whisper_peft.errors import StorageError
+from whisper_peft.training.checkpoints import RunState, list_checkpoints, save_checkpoint
+model, states = torch.nn.Linear(100, 100), {{"optimizer": {{"moments": torch.zeros(100, 100, 2)}}}}
+folder = Path({str(tmp_path)!r})
+save_checkpoint(folder, state=RunState(step=1), model=model, optimizer_state=states, keep=1)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+try:
+    save_checkpoint(folder, state=RunState(step=2), model=model, optimizer_state=states, keep=1)
+except StorageError as error:
+    print(error, [path.name for path in folder.iterdir()])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "cannot be written" in done.stdout, done.stderr
+    assert "['step-000001']" in done.stdout
+
+
+def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
+    for step in (999_999, 1_000_000):
+        state, model = RunState(step=step), torch.nn.Linear(1, 1)
+        save_checkpoint(tmp_path, state=state, model=model, optimizer_state={}, keep=5)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-999999", "step-1000000"]

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import signal
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from accelerate import Accelerator
 from whisper_peft.data.augmentation import build_augmentation
 from whisper_peft.data.collation import Collator
 from whisper_peft.data.labels import Labeller
-from whisper_peft.errors import RecipeError, TrainingError
+from whisper_peft.errors import DataError, RecipeError, ResumeError, TrainingError
 from whisper_peft.model.adapters import attach_adapter
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.overrides import apply_overrides
@@ -21,7 +20,7 @@ from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.checkpoints import list_checkpoints, trainable_weights
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
-from whisper_peft.types import EvalResult, Utterance
+from whisper_peft.types import EvalResult
 
 BASE = {
     "model": {"name": "openai/whisper-tiny.en", "device": "cpu"},
@@ -29,15 +28,6 @@ BASE = {
     "train": {"max_steps": 4, "batch_size": 2, "learning_rate": 1e-3, "workers": 0, "checkpoint_steps": 2},
     "augment": {"gain": {"p": 0.5}, "spec_augment": {"p": 0.5}},
 }
-
-
-@pytest.fixture(scope="session")
-def rows(prompts_en):
-    chosen = sorted(prompts_en, key=lambda row: row["duration_s"])[:9]
-    return tuple(
-        Utterance(row["file_name"], Path(row["file_name"]), row["text"], duration_s=row["duration_s"])
-        for row in chosen
-    )
 
 
 def recipe(**train):
@@ -196,3 +186,78 @@ def test_a_diverged_run_says_so(rows, tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"not been finite for 10 steps.*lower train\.learning_rate"):
         run.run()
     assert all(torch.equal(before[name], weight) for name, weight in weights(run).items())
+
+
+def test_an_early_stopped_run_that_is_resumed_ends_where_it_did(rows, tmp_path):
+    made = apply_overrides(recipe(max_steps=9, early_stopping_patience=1), {"eval": {"steps": 2}})
+    wers = iter([0.2, 0.3, 0.1])
+    first = training(rows, tmp_path, made, evaluate=lambda: scored(next(wers)))
+    assert first.run().stopped_by == "early_stopping"
+    second = training(rows, tmp_path, made, evaluate=lambda: scored(next(wers)))
+    result = second.run(list_checkpoints(tmp_path / "checkpoints")[-1])
+    assert (result.stopped_by, result.steps, result.best_step) == ("early_stopping", 4, 2)
+    expected, found = weights(first), weights(second)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_run_killed_after_an_evaluation_still_has_the_best_weights_of_its_checkpoint(rows, tmp_path):
+    made = apply_overrides(recipe(max_steps=8, checkpoint_steps=3), {"eval": {"steps": 2}})
+    wers = iter([0.3, 0.2, 0.4, 0.4, 0.4])
+
+    def evaluate():
+        return scored(next(wers))
+
+    def kill(event):
+        if event.kind == "step" and event.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training(rows, tmp_path, made, evaluate=evaluate, callbacks=(kill,)).run()
+    seen = {}
+    second = training(rows, tmp_path, made, evaluate=evaluate)
+    second.callbacks = (lambda event: event.kind == "start" and seen.update(weights(second)),)
+    result = second.run(list_checkpoints(tmp_path / "checkpoints")[-1])
+    assert (result.best_step, result.best_wer, result.steps) == (2, 0.3, 8)
+    assert [path.name for path in list_checkpoints(tmp_path / "best")] == ["step-000002"]
+
+
+def test_a_resumed_run_takes_up_the_log_where_its_checkpoint_is(rows, tmp_path):
+    log = JsonLog(tmp_path)
+    training(rows, tmp_path, callbacks=(log, lambda event: event.step == 2)).run()
+    with log.path.open("a") as lines:
+        lines.write('{"step": 3, "loss": 9.0}\n{"step": 4, "lo')
+    training(rows, tmp_path, callbacks=(log,)).run(list_checkpoints(tmp_path / "checkpoints")[-1])
+    steps = [json.loads(line)["step"] for line in log.path.read_text().splitlines()]
+    assert steps == [1, 2, 3, 4]
+    assert 9.0 not in losses(tmp_path)
+
+
+def test_a_checkpoint_of_another_number_of_processes_or_rows_is_refused(rows, tmp_path):
+    training(rows, tmp_path, recipe(max_steps=None, epochs=1)).run()
+    (*_, checkpoint) = list_checkpoints(tmp_path / "checkpoints")
+    with pytest.raises(ResumeError, match=r"5 steps of 2 rows, this run of 3 of 2.*resume with"):
+        training(rows[:5], tmp_path, recipe(max_steps=None, epochs=1)).run(checkpoint)
+
+
+def test_a_step_without_a_usable_recording_changes_nothing(rows, tmp_path):
+    (tmp_path / "bad.flac").write_bytes(b"fLaC" + bytes(60))
+    bad = dataclasses.replace(rows[0], id="bad", audio=tmp_path / "bad.flac")
+    made = recipe(max_steps=4, batch_size=1, weight_decay=0.1)
+    run = training((rows[0], bad), tmp_path, made, callbacks=(JsonLog(tmp_path),))
+    seen = []
+    run.callbacks = (*run.callbacks, lambda event: event.kind == "step" and seen.append(weights(run)))
+    result = run.run()
+    empty = [number for number, loss in enumerate(losses(tmp_path)) if math.isnan(loss)]
+    assert len(empty) == 2
+    for number in empty:
+        if number:
+            before, after = seen[number - 1], seen[number]
+            assert all(torch.equal(before[name], after[name]) for name in before)
+    assert result.final_loss > 0
+
+
+def test_a_run_that_finds_nothing_usable_stops_and_says_so(rows, tmp_path):
+    (tmp_path / "bad.flac").write_bytes(b"fLaC" + bytes(60))
+    bad = dataclasses.replace(rows[0], id="bad", audio=tmp_path / "bad.flac")
+    with pytest.raises(DataError, match=r"no recording of the last 10 steps.*unreadable: 20"):
+        training((bad,) * 4, tmp_path, recipe(max_steps=30)).run()
