@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from rich.console import Console
 from safetensors import SafetensorError
 
 from whisper_peft.deploy.merging import merge_adapter
@@ -56,7 +55,7 @@ from whisper_peft.reporting.figures import interval, percent, reasons
 from whisper_peft.reporting.json_lines import read_predictions
 from whisper_peft.reporting.model_card import write_model_card
 from whisper_peft.reporting.page import write_page
-from whisper_peft.reporting.progress import EvalProgress, TrainingProgress
+from whisper_peft.reporting.progress import EvalProgress, SteadyConsole, TrainingProgress
 from whisper_peft.reporting.run_report import (
     REPORT_FILE,
     AdapterRecord,
@@ -73,7 +72,6 @@ from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
 from whisper_peft.training.processes import start_processes
 from whisper_peft.types import EvalResult, Prediction, TrainResult
-
 
 NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Numbers of the system's errors that mean a disk that is full or may not be written."""
@@ -198,7 +196,7 @@ class Finetuning:
     def __post_init__(self) -> None:
         self.is_main = self.accelerator.is_main_process
         self.started = time.monotonic()
-        self.console = Console(quiet=not self.is_main)
+        self.console = SteadyConsole(quiet=not self.is_main)
         record = RunRecord(
             name=self.recipe.name,
             folder=str(self.folder),

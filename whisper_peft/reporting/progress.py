@@ -5,6 +5,8 @@ Training and evaluation know nothing of consoles: `update` and `say` are handed 
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -22,6 +24,18 @@ BAR_WIDTH = 12
 """Columns of the bar: label, count, bar and the details of training fit on 100 columns."""
 
 
+class SteadyConsole(Console):
+    """A console that falls silent when its reader has gone, where rich would end the process.
+
+    Ctrl-C in `whisper-peft finetune ... | tee log` ends `tee` too, and the run has a checkpoint to write.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Go on without a word; what is printed elsewhere is swallowed too."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class ConsoleProgress:
     """A count that grows, with its details: a bar on a terminal, else a line every `LINE_INTERVAL_S`.
 
@@ -36,7 +50,7 @@ class ConsoleProgress:
         self, label: str, total: int | None, *, console: Console | None, clock: Callable[[], float]
     ) -> None:
         self.label, self.total = label, total
-        self.console = Console() if console is None else console
+        self.console = SteadyConsole() if console is None else console
         self._clock = clock
         self._line_at: float | None = None
         self._bar = Progress(

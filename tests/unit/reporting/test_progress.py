@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import io
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -98,3 +102,20 @@ def test_quiet_console_prints_nothing() -> None:
     with TrainingProgress(2, console=console) as progress:
         progress.update(row(2, 1.0))
     assert text(console) == ""
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys, time\n"
+        "from whisper_peft.reporting.progress import SteadyConsole\n"
+        "console = SteadyConsole()\n"
+        "for word in range(3):\n    console.print(word)\n    time.sleep(0.2)\n"
+        "print('the summary', flush=True)\n"
+        "pathlib.Path(sys.argv[1]).write_text('went on')"
+    )
+    words = f"{sys.executable} -c {shlex.quote(code)} {tmp_path / 'end'} | head -1"
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", words], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
+    assert (tmp_path / "end").read_text() == "went on"
