@@ -6,10 +6,11 @@ import itertools
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from whisper_peft.data.batching import MicroBatch, StepPlan
 from whisper_peft.data.collation import Batch, Collator
@@ -45,7 +46,7 @@ class StepLoader:
     micro_batches: int
     workers: int
 
-    def load(self, steps: Iterable[StepPlan]) -> Iterator[tuple[Batch, ...]]:
+    def load(self, steps: Iterable[StepPlan]) -> Generator[tuple[Batch, ...], None, None]:
         """Yield the batches of each step.
 
         Raises:
@@ -62,8 +63,14 @@ class StepLoader:
             prefetch_factor=4 if self.workers else None,
         )
         batches = iter(loader)
-        while step := tuple(itertools.islice(batches, self.micro_batches)):
-            yield step
+        try:
+            while step := tuple(itertools.islice(batches, self.micro_batches)):
+                yield step
+        finally:
+            if isinstance(batches, _MultiProcessingDataLoaderIter):
+                # an error's traceback would keep the workers, and an exit that waits for them would hang:
+                # they ignore the SIGTERM that it sends
+                batches._shutdown_workers()
 
     def _micro_batches(self, steps: Iterable[StepPlan]) -> Iterator[MicroBatch]:
         for step in steps:

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,12 @@ class Training:
     def _steps(self, interruption: Interruption) -> str:
         if self._out_of_patience():
             return "early_stopping"
-        batches = self._batches()
+        # closed also where an error keeps this frame: its workers would keep the process from ending
+        with contextlib.closing(self._batches()) as batches:
+            return self._walk(batches, interruption)
+
+    def _walk(self, batches: Iterator[tuple[Batch, ...]], interruption: Interruption) -> str:
+        """Take the steps, and return why they ended."""
         clock, waiting = Stopwatch(), Stopwatch()
         while self.state.step < self.total_steps:
             clock.seconds = waiting.seconds = 0.0
@@ -294,7 +299,7 @@ class Training:
         restore_weights(self.whisper.model, weights)
         self.optimization.load_state_dict(optimizer_state)
 
-    def _batches(self) -> Iterator[tuple[Batch, ...]]:
+    def _batches(self) -> Generator[tuple[Batch, ...], None, None]:
         section = self.recipe.train
         loader = StepLoader(
             self.collator,

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
@@ -58,3 +59,29 @@ def test_an_effect_that_cannot_be_sent_to_workers_is_said(monkeypatch):
     ):
         next(load(Slow(effect), workers=1))
     assert next(load(Slow(effect), workers=0))
+
+
+class Broken(Slow):
+    """A collator with a bug."""
+
+    def __call__(self, micro_batch):
+        raise ZeroDivisionError
+
+
+def test_no_worker_is_left_when_one_fails_though_the_error_is_kept():
+    with pytest.raises(ZeroDivisionError) as kept:
+        next(load(Broken(), workers=2))
+    assert multiprocessing.active_children() == []
+    assert kept.traceback
+
+
+def test_no_worker_is_left_when_the_loop_fails_though_the_error_is_kept():
+    def step():
+        with closing(load(Slow(), workers=2)) as batches:
+            next(batches)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as kept:
+        step()
+    assert multiprocessing.active_children() == []
+    assert kept.traceback

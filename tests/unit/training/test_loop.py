@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import multiprocessing
 import signal
 
 import pytest
@@ -160,6 +161,17 @@ def test_a_row_that_cannot_be_decoded_is_counted_and_the_run_goes_on(rows, tmp_p
     result = training((*rows[:3], bad), tmp_path, recipe(max_steps=2)).run()
     assert result.skipped == {"unreadable": 1}
     assert math.isfinite(result.final_loss)
+
+
+def test_a_run_that_fails_leaves_no_worker_to_wait_for(rows, tmp_path):
+    def fail(event):
+        if event.kind == "step":
+            raise ZeroDivisionError
+
+    run = training(rows, tmp_path, recipe(max_steps=30, workers=1), callbacks=(fail,))
+    with pytest.raises(ZeroDivisionError):
+        run.run()
+    assert multiprocessing.active_children() == []
 
 
 def test_a_stream_needs_the_number_of_steps(rows, tmp_path):
