@@ -24,7 +24,7 @@ from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.model.log_mel import LogMel
 from whisper_peft.recipe.sections import ModelSection
-from whisper_peft.types import MergeResult, Utterance
+from whisper_peft.types import MAX_LABEL_TOKENS, MergeResult, Utterance
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,9 @@ def _logits(whisper: Whisper, clip: Utterance, labeller: Labeller) -> Tensor:
     core = whisper.core.eval()
     log_mel = LogMel(whisper.num_mel_bins).to(whisper.device)
     features = log_mel(torch.from_numpy(clip.waveform)[None].to(whisper.device), frames=3000)
-    read = torch.tensor([labeller(clip).decoder_input_ids], device=whisper.device)
+    # a transcript longer than the decoder has positions is compared as far as they go
+    tokens = labeller(clip).decoder_input_ids[:MAX_LABEL_TOKENS]
+    read = torch.tensor([tokens], device=whisper.device)
     with whisper.precision.autocast(whisper.device):
         features = features.to(whisper.precision.weights_dtype)
         output = core(input_features=features, decoder_input_ids=read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import sys
 import time
 from collections import Counter
@@ -15,11 +16,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 
 from whisper_peft.deploy.merging import merge_adapter
-from whisper_peft.errors import DataError, MergeError, StorageError, WhisperPeftError
+from whisper_peft.errors import DataError, MergeError, StorageError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import check_language
 from whisper_peft.evaluation.scoring import Counts, paired_interval
@@ -70,8 +70,8 @@ from whisper_peft.reporting.summary import summary
 from whisper_peft.training.events import Callback, Event
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
-from whisper_peft.training.processes import start_processes
-from whisper_peft.types import EvalResult, Prediction, TrainResult
+from whisper_peft.training.processes import on_main_process, start_processes
+from whisper_peft.types import EvalResult, MergeResult, Prediction, TrainResult
 
 NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Numbers of the system's errors that mean a disk that is full or may not be written."""
@@ -146,7 +146,7 @@ def finetune(
         overrides["output_dir"] = Path(output_dir)
     chosen = resolve_recipe(recipe, overrides)
     accelerator = start_processes(chosen.model.device)
-    folder = _agree_on_folder(chosen, accelerator, resume=resume)
+    folder = on_main_process(accelerator, lambda: choose_folder(chosen, resume=resume))
     try:
         return Finetuning(chosen, folder, accelerator, resume, tuple(callbacks)).run()
     except (OSError, SafetensorError) as error:
@@ -159,22 +159,7 @@ def finetune(
         ) from error
     finally:
         _remove_if_empty(folder)
-        if accelerator.num_processes > 1:
-            accelerator.end_training()
-
-
-def _agree_on_folder(recipe: Recipe, accelerator: Accelerator, *, resume: bool) -> Path:
-    """Let the main process choose the run folder; all processes get it, or its error."""
-    choice: list[Any] = [None]
-    if accelerator.is_main_process:
-        try:
-            choice = [choose_folder(recipe, resume=resume)]
-        except WhisperPeftError as error:
-            choice = [error]
-    (chosen,) = broadcast_object_list(choice)
-    if isinstance(chosen, WhisperPeftError):
-        raise chosen
-    return Path(chosen)
+        accelerator.free_memory()
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -203,7 +188,7 @@ class Finetuning:
             command=" ".join(sys.argv),
             started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         )
-        self.stored_before = self._stored_before() if self.resume else None
+        self.stored_before = on_main_process(self.accelerator, self._stored_before)
         self.report = RunReport(run=record, meta=environment_meta(self.recipe.train.seed))
 
     def run(self) -> Run:
@@ -223,13 +208,16 @@ class Finetuning:
         before = self._score_before(whisper, speech)
         learning = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed).sentence()
         self.say(learning)
-        self._note(adapter=AdapterRecord(method=recipe.adapter.method, trainable=learning))
+        config = recipe.adapter.config
+        method = recipe.adapter.method if config is None else type(config).__name__
+        self._note(adapter=AdapterRecord(method=method, trainable=learning))
         trained = self._train(whisper, speech, rows)
         self._save(whisper)
         if trained.stopped_by != "interrupt":
             after = self._score(whisper, speech, "after")
             self._note_after(before, after, speech)
             del whisper
+            self.accelerator.free_memory()
             self._merge(speech)
         return self._finish()
 
@@ -259,7 +247,7 @@ class Finetuning:
 
     def _stored_before(self) -> EvalResult | None:
         """Return the score that a stopped run had made already."""
-        if not (self.folder / REPORT_FILE).is_file():
+        if not self.resume or not (self.folder / REPORT_FILE).is_file():
             return None
         evaluation = read_report(self.folder).evaluation
         stored = read_predictions(self.folder).before
@@ -352,21 +340,27 @@ class Finetuning:
 
     def _merge(self, speech: Speech) -> None:
         section = self.recipe.merge
-        if self.is_main and section.enabled and self.recipe.adapter.method != "full":
-            self.say("merging, and comparing with the adapter model")
-            try:
-                merged = merge_adapter(
-                    self.folder,
-                    self.recipe.model,
-                    clips=clips_to_compare(speech.eval, section.clips),
-                    output_dir=self.folder / MERGED,
-                    max_logit_difference=section.max_logit_difference,
-                )
-            except MergeError:
-                self._finish()
-                raise
-            self._note(merge=merged)
-        self.accelerator.wait_for_everyone()
+        if not section.enabled or self.recipe.adapter.method == "full":
+            return
+
+        def fold() -> MergeResult:
+            if self.resume:  # what a run that was stopped later than this left is made anew
+                shutil.rmtree(self.folder / MERGED, ignore_errors=True)
+            return merge_adapter(
+                self.folder,
+                self.recipe.model,
+                clips=clips_to_compare(speech.eval, section.clips),
+                output_dir=self.folder / MERGED,
+                max_logit_difference=section.max_logit_difference,
+            )
+
+        self.say("merging, and comparing with the adapter model")
+        try:
+            merged = on_main_process(self.accelerator, fold)
+        except (MergeError, StorageError):
+            self._finish()
+            raise
+        self._note(merge=merged)
 
     def _finish(self) -> Run:
         finished = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -19,7 +20,7 @@ from whisper_peft.errors import AudioError
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import EvalSection, Recipe
 from whisper_peft.reporting.run_report import DataRecord
-from whisper_peft.types import Utterance
+from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Utterance
 
 STYLE_SAMPLE = 100
 """Transcripts that are looked at to tell how a corpus writes."""
@@ -170,13 +171,13 @@ def count_to_score(source: Source, section: EvalSection) -> int | None:
 
 
 def clips_to_compare(source: Iterable[Utterance], most: int) -> tuple[Utterance, ...]:
-    """Return the first decodable utterances of a split."""
+    """Return the first utterances of a split that can be decoded and fit Whisper's window."""
     return tuple(itertools.islice(_decoded(source), most))
 
 
 def _decoded(source: Iterable[Utterance]) -> Iterator[Utterance]:
     for utterance in source:
-        try:
-            yield decode(utterance)
-        except AudioError:
-            continue
+        with suppress(AudioError):
+            decoded = decode(utterance)
+            if len(decoded.waveform) <= WINDOW_S * SAMPLING_RATE:
+                yield decoded

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import psutil
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list
 
 from whisper_peft.errors import TrainingError, WhisperPeftError
@@ -39,6 +40,8 @@ def start_processes(device: DeviceName) -> Accelerator:
     """
     # without `cpu`, accelerate starts no process group on a machine that has no accelerator
     on_cpu = choose_device(device).type == "cpu"
+    if on_cpu:
+        _leave_gpu()
     patience = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[patience])
     launcher = _launcher()
@@ -55,6 +58,13 @@ def start_processes(device: DeviceName) -> Accelerator:
     if accelerator.num_processes == 1 and _threads_were_taken_away():
         torch.set_num_threads(usable_cores())
     return accelerator
+
+
+def _leave_gpu() -> None:
+    """Let a single process run on the CPU after a run on a GPU; accelerate would keep its first device."""
+    started = PartialState._shared_state
+    if started and started["num_processes"] == 1 and started["device"].type != "cpu":
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _threads_were_taken_away() -> bool:

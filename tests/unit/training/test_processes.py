@@ -3,8 +3,11 @@
 import subprocess
 import sys
 
+import torch
+from accelerate.state import PartialState
+
 from whisper_peft.measuring import usable_cores
-from whisper_peft.training.processes import asked_processes
+from whisper_peft.training.processes import asked_processes, start_processes
 
 SCRIPT = """
 import torch
@@ -42,3 +45,39 @@ def test_only_a_launcher_is_asked():
     assert asked_processes(["bash", "-c", "train --num_processes 4"]) is None
     assert asked_processes(["/bin/accelerate", "launch", "--num-processes=4", "x.py"]) == 4
     assert asked_processes(["/bin/accelerate", "launch", "x.py"]) is None
+
+
+TOGETHER = """
+import os, torch
+from whisper_peft.errors import MergeError
+from whisper_peft.training.processes import on_main_process, start_processes, total_over_processes
+
+def fold():
+    assert os.environ["RANK"] == "0"
+    raise MergeError("the fold failed", "why", "what to do")
+
+for run in range(2):
+    accelerator = start_processes("cpu")
+    said = [on_main_process(accelerator, lambda: "merged"), *total_over_processes(accelerator, 1.0)]
+    try:
+        on_main_process(accelerator, fold)
+    except MergeError as error:
+        said.append(str(error))
+    print(run, said, flush=True)
+"""
+
+
+def test_all_processes_get_what_the_main_one_made_or_its_error_run_after_run(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(TOGETHER)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run([*torchrun, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    said = "['merged', 2.0, 'the fold failed - why - what to do']"
+    assert sorted(done.stdout.splitlines()) == sorted(f"{run} {said}" for run in (0, 0, 1, 1))
+
+
+def test_a_run_on_the_cpu_may_follow_one_on_a_gpu(monkeypatch):
+    start_processes("cpu")
+    monkeypatch.setitem(PartialState._shared_state, "device", torch.device("cuda"))
+    assert start_processes("cpu").device.type == "cpu"
