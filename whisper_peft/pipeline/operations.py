@@ -16,7 +16,7 @@ from whisper_peft.evaluation.transcript_formats import (
     file_names,
     write_transcript,
 )
-from whisper_peft.evaluation.transcription import transcribe_files
+from whisper_peft.evaluation.transcription import find_recordings, transcribe_files
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
 from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
@@ -163,11 +163,13 @@ def transcribe(
         check_format(name)
     if formats:
         check_folder(Path(output_dir or "."))
+    paths = [Path(file) for file in files]
+    find_recordings(paths)  # what is missing is said before weights are loaded
     recipe = _recipe_of(run_or_model, {"model": dict(model)} if model else {})
     whisper = load(run_or_model, model=model)
     transcripts = transcribe_files(
         whisper,
-        [Path(file) for file in files],
+        paths,
         language=recipe.model.language,
         task=recipe.model.task,
         prompt=prompt,
