@@ -11,6 +11,7 @@ import yaml
 
 import whisper_peft
 from whisper_peft import Utterance, finetune
+from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import (
     AdapterError,
     DataError,
@@ -21,6 +22,8 @@ from whisper_peft.errors import (
     StorageError,
     WhisperPeftError,
 )
+from whisper_peft.pipeline.speech import clips_to_compare
+from whisper_peft.recipe.sections import ModelSection
 from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting.json_lines import read_predictions
 
@@ -275,3 +278,28 @@ def test_an_output_folder_that_cannot_be_made_is_said(speech, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"output_dir .*cannot be written"):
         finetune("lora-librispeech", **overrides(speech), output_dir=tmp_path / "file" / "run")
+
+
+def test_resuming_a_finished_run_ends_as_it_did(speech, tmp_path):
+    made = overrides(speech, train={"max_steps": 2})
+    first = finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
+    merged = (tmp_path / "run" / "merged" / "model.safetensors").read_bytes()
+    again = finetune("lora-librispeech", **made, output_dir=tmp_path / "run", resume=True)
+    assert again.report["merge"] == first.report["merge"]
+    assert again.report["train"]["final_loss"] == first.report["train"]["final_loss"]
+    assert (tmp_path / "run" / "merged" / "model.safetensors").read_bytes() == merged
+
+
+def test_clips_that_whisper_cannot_take_whole_do_not_stop_the_merge(run, prompts_en, tmp_path):
+    short = min(prompts_en, key=lambda row: row["duration_s"])
+    rows = [
+        Utterance("too long", np.zeros(31 * 16_000, np.float32), "Silence.", sampling_rate=16_000),
+        Utterance("wordy", Path(short["file_name"]), "word " * 600),
+    ]
+    clips = clips_to_compare(rows, 2)
+    assert [clip.id for clip in clips] == ["wordy"]
+    section = ModelSection(name="openai/whisper-tiny.en", device="cpu")
+    result = merge_adapter(
+        run.folder, section, clips=clips, output_dir=tmp_path / "merged", max_logit_difference=0.05
+    )
+    assert result.clips == 1
