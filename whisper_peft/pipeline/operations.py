@@ -10,6 +10,7 @@ from whisper_peft.data.sources import open_split
 from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import MergeError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
+from whisper_peft.evaluation.generation import check_language
 from whisper_peft.evaluation.transcript_formats import (
     check_folder,
     check_format,
@@ -75,6 +76,8 @@ def evaluate(
     accelerator = start_processes(recipe.model.device)
     source = open_split(recipe.data, "eval")
     whisper = load_run_or_model(str(run_or_model), apply_overrides(Recipe(), overrides).model)
+    if recipe.model.language is not None:
+        check_language(whisper, recipe.model.language)  # also where every row has one of its own
     with EvalProgress(count_to_score(source, recipe.eval), "scoring") as progress:
         return evaluate_utterances(
             whisper,

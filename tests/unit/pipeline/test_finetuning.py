@@ -143,6 +143,11 @@ def run_source(run):
     return yaml.safe_load((run.folder / "recipe.yaml").read_text())["data"]["source"]
 
 
+def test_an_unknown_language_is_an_error_though_every_row_has_its_own(run):
+    with pytest.raises(DataError, match=r"language 'klingon' is unknown"):
+        whisper_peft.evaluate(run.folder, model={"language": "klingon"}, eval={"max_utterances": 1})
+
+
 def test_merging_again_gives_the_same_model(run, tmp_path):
     result = whisper_peft.merge(run.folder, output_dir=tmp_path / "merged")
     assert result.transcripts_equal
