@@ -104,9 +104,15 @@ class Collator:
         for utterance in micro_batch.utterances:
             rng = utterance_rng(self.seed, micro_batch.epoch, utterance.id)
             try:
-                heard.append(self.augmentation(decode(utterance), rng))
+                changed = self.augmentation(decode(utterance), rng)
             except AudioError as error:
                 skipped.append((utterance.id, error.reason))
+                continue
+            if len(changed.waveform) > (micro_batch.frames + 1) * SAMPLES_PER_FRAME:
+                # a header may lie, or not tell; cut speech with its whole text would teach to invent
+                skipped.append((utterance.id, "too-long"))
+            else:
+                heard.append(changed)
         return heard, skipped if micro_batch.scored else []
 
     def _empty_target(self) -> Target:

@@ -22,7 +22,7 @@ from whisper_peft.types import WINDOW_S, EvalResult, Prediction, Utterance
 SORTED_BATCHES = 32
 """Batches' worth of undecoded utterances that are sorted by length at a time: memory is bounded by it."""
 
-TOO_LONG = "longer than 30 s"
+TOO_LONG = "too-long"
 
 
 @dataclass(frozen=True, slots=True)

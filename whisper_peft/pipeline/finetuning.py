@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from whisper_peft.deploy.merging import merge_adapter
-from whisper_peft.errors import DataError, MergeError, StorageError
+from whisper_peft.errors import DataError, MergeError, RecipeError, StorageError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import check_language
 from whisper_peft.evaluation.scoring import Counts, paired_interval
@@ -32,6 +32,7 @@ from whisper_peft.model.adapters import (
 from whisper_peft.model.companions import save_companions
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
+from whisper_peft.pipeline.run import Run
 from whisper_peft.pipeline.run_folder import (
     ADAPTER,
     MERGED,
@@ -66,7 +67,6 @@ from whisper_peft.reporting.run_report import (
     read_report,
     write_report,
 )
-from whisper_peft.reporting.summary import summary
 from whisper_peft.training.events import Callback, Event
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
@@ -75,32 +75,6 @@ from whisper_peft.types import EvalResult, MergeResult, Prediction, TrainResult
 
 NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Numbers of the system's errors that mean a disk that is full or may not be written."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that has ended, or was stopped.
-
-    Attributes:
-        folder: The run folder.
-        report: The content of its `report.json`.
-    """
-
-    folder: Path
-    report: Mapping[str, Any] = field(repr=False)
-
-    def summary(self) -> str:
-        """Return the few lines that matter: error rates before and after, cost, merge, folder."""
-        return summary(self.report)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plain JSON form."""
-        return {"folder": str(self.folder), "report": dict(self.report)}
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C or SIGTERM ended it; `--resume` goes on."""
-        return (self.report.get("train") or {}).get("stopped_by") == "interrupt"
 
 
 def finetune(
@@ -145,6 +119,7 @@ def finetune(
     if output_dir is not None:
         overrides["output_dir"] = Path(output_dir)
     chosen = resolve_recipe(recipe, overrides)
+    _refuse_idle_patience(chosen)
     accelerator = start_processes(chosen.model.device)
     folder = on_main_process(accelerator, lambda: choose_folder(chosen, resume=resume))
     try:
@@ -166,6 +141,15 @@ def _remove_if_empty(folder: Path) -> None:
     """Leave nothing of a run that was refused before it wrote anything."""
     with suppress(OSError):
         folder.rmdir()
+
+
+def _refuse_idle_patience(recipe: Recipe) -> None:
+    if recipe.train.early_stopping_patience is not None and recipe.eval.steps is None:
+        raise RecipeError(
+            f"train.early_stopping_patience is {recipe.train.early_stopping_patience} without eval.steps",
+            "patience counts evaluations while training, and there are none",
+            "add --eval.steps, such as --eval.steps 100",
+        )
 
 
 @dataclass

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from whisper_peft.data.sources import open_split
 from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import MergeError
@@ -78,7 +80,8 @@ def evaluate(
     whisper = load_run_or_model(str(run_or_model), apply_overrides(Recipe(), overrides).model)
     if recipe.model.language is not None:
         check_language(whisper, recipe.model.language)  # also where every row has one of its own
-    with EvalProgress(count_to_score(source, recipe.eval), "scoring") as progress:
+    console = Console(quiet=not accelerator.is_main_process)
+    with EvalProgress(count_to_score(source, recipe.eval), "scoring", console=console) as progress:
         return evaluate_utterances(
             whisper,
             source,

@@ -236,9 +236,11 @@ class Training:
         )
 
     def _maybe_evaluate(self) -> str | None:
-        """Score every `eval.steps`, keep the best, and return why to stop, if patience has run out."""
+        """Score every `eval.steps` and at the end, keep the best, and return why to stop, if at all."""
         every = self.recipe.eval.steps
-        if every is None or self.evaluate is None or self.state.step % every:
+        if every is None or self.evaluate is None:
+            return None
+        if self.state.step % every and self.state.step != self.total_steps:
             return None
         result = self.evaluate()
         self.whisper.model.train()

@@ -86,7 +86,7 @@ def test_unusable_recordings_are_counted_by_reason(tiny_en: Whisper, echo: list[
     nan = Utterance("nan", np.full(16_000, np.nan, np.float32), "text", sampling_rate=16_000)
     missing = Utterance("missing", Path("no/such/file.flac"), "text")
     result = _evaluate(tiny_en, [_hum(1.0), missing, nan, _hum(31.0), _hum(2.0)])
-    assert result.skipped == {"missing": 1, "not-finite": 1, "longer than 30 s": 1}
+    assert result.skipped == {"missing": 1, "not-finite": 1, "too-long": 1}
     assert [row.duration_s for row in result.predictions] == [1.0, 2.0]
 
 

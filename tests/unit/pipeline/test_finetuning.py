@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -123,6 +124,15 @@ def test_an_interrupted_run_resumes_to_the_same_end_and_scores_before_only_once(
     assert (folder / adapter).read_bytes() == (run.folder / adapter).read_bytes()
 
 
+def test_resuming_a_finished_run_trains_no_further(run, speech, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    again = finetune("lora-librispeech", **overrides(speech), output_dir=folder, resume=True)
+    assert again.report["train"]["steps"] == 3
+    assert again.report["train"]["final_loss"] == run.report["train"]["final_loss"]
+    assert again.report["evaluation"]["after"]["wer"] == run.report["evaluation"]["after"]["wer"]
+
+
 def test_resuming_with_another_recipe_is_refused(run, speech):
     changed = overrides(speech, train={"learning_rate": 1e-4})
     with pytest.raises(ResumeError, match=r"train\.learning_rate differ.*0\.0001, was 0\.001"):
@@ -237,6 +247,9 @@ BAD = {
     ),
     "an unknown field": ({"train": {"max_step": 1}}, RecipeError, "did you mean train.max_steps"),
     "a bad value": ({"train": {"batch_size": 0}}, RecipeError, "train.batch_size"),
+    "patience without evaluations": (
+        {"train": {"early_stopping_patience": 2}}, RecipeError, r"without eval\.steps",
+    ),
     "noise without recordings": ({"augment": {"noise": {"p": 1.0}}}, WhisperPeftError, "noise"),
 }  # fmt: skip
 

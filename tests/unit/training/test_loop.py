@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from whisper_peft.data.augmentation import build_augmentation
+from whisper_peft.data.batching import MicroBatch
 from whisper_peft.data.collation import Collator
 from whisper_peft.data.labels import Labeller
 from whisper_peft.errors import DataError, RecipeError, ResumeError, TrainingError
@@ -137,6 +138,21 @@ def test_the_step_with_the_lowest_wer_is_kept_and_patience_ends_the_run(rows, tm
     )
     assert all(torch.equal(seen[2][name], weight) for name, weight in weights(run).items())
     assert not all(torch.equal(seen[4][name], weight) for name, weight in weights(run).items())
+
+
+def test_the_last_step_is_scored_too(rows, tmp_path):
+    wers = iter([0.5, 0.2])
+    made = apply_overrides(recipe(max_steps=3), {"eval": {"steps": 2}})
+    result = training(rows, tmp_path, made, evaluate=lambda: scored(next(wers))).run()
+    assert (result.best_step, result.best_wer) == (3, 0.2)
+
+
+def test_speech_longer_than_its_header_says_is_left_out_and_counted(rows, tmp_path):
+    lying = dataclasses.replace(rows[0], id="lying", duration_s=0.2)
+    made = recipe(max_steps=1, batch_size=1)
+    assert training((lying,), tmp_path / "lying", made).collator(
+        MicroBatch(0, 0, (lying, rows[0]), frames=100)
+    ).skipped == (("lying", "too-long"), (rows[0].id, "too-long"))
 
 
 def test_numbers_of_a_callback_are_logged(rows, tmp_path):
