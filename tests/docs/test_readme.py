@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from whisper_peft import scoring
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -48,13 +50,15 @@ def test_the_tree_is_the_tree():
 
 def test_the_python_example_prints_the_lines_it_shows(tmp_path, monkeypatch):
     (example,) = blocks("python")
-    short = example.replace("epochs=3, ", "max_steps=2, workers=0, ")
+    short = example.replace(
+        "schedule(epochs=3, ", "scoring(max_utterances=4), schedule(max_steps=2, workers=0, "
+    )
     assert short != example
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        exec(compile(short, "README.md", "exec"), {})
+        exec(compile(short, "README.md", "exec"), {"scoring": scoring})
     (shown,) = blocks("text")
     labels = [line[:14] for line in shown.splitlines()]
     assert [line[:14] for line in printed.getvalue().splitlines()[-len(labels) :]] == labels

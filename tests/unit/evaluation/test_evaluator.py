@@ -91,7 +91,7 @@ def test_unusable_recordings_are_counted_by_reason(tiny_en: Whisper, echo: list[
 
 
 def test_a_split_without_usable_recordings_says_why(tiny_en: Whisper) -> None:
-    with pytest.raises(EvaluationError, match=r"1 longer than 30 s, 2 missing"):
+    with pytest.raises(EvaluationError, match=r"2 missing, 1 too-long"):
         _evaluate(tiny_en, [*[Utterance("a", Path("no/file.wav"), "text")] * 2, _hum(31.0)])
     with pytest.raises(EvaluationError, match="the split is empty"):
         _evaluate(tiny_en, [])

@@ -7,10 +7,19 @@ import pytest
 from whisper_peft.types import Utterance
 
 
-@pytest.fixture(scope="session")
-def rows(prompts_en):
-    chosen = sorted(prompts_en, key=lambda row: row["duration_s"])[:9]
+def utterances(prompts):
+    """Return rows of a metadata file as undecoded utterances."""
     return tuple(
         Utterance(row["file_name"], Path(row["file_name"]), row["text"], duration_s=row["duration_s"])
-        for row in chosen
+        for row in prompts
     )
+
+
+@pytest.fixture(scope="session")
+def rows(prompts_en):
+    return utterances(sorted(prompts_en, key=lambda row: row["duration_s"])[:9])
+
+
+@pytest.fixture(scope="session")
+def long_rows(prompts_en):
+    return utterances(sorted(prompts_en, key=lambda row: row["duration_s"])[-9:])

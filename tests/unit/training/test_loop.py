@@ -85,13 +85,16 @@ def test_a_stopped_run_ends_at_the_same_weights_to_the_bit(rows, tmp_path):
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
-def test_accumulation_takes_the_same_steps_as_one_large_batch(rows, tmp_path):
+def test_accumulation_takes_the_same_steps_as_one_large_batch(long_rows, tmp_path):
+    # on the shortest prompts, sums over a few tokens round so unevenly that AdamW's large first steps show it
     found = {}
     for batch_size, accumulation in ((8, 1), (2, 4)):
         folder = tmp_path / f"{batch_size}"
         folder.mkdir()
-        made = recipe(batch_size=batch_size, gradient_accumulation_steps=accumulation, max_steps=3)
-        training(rows, folder, made, callbacks=(JsonLog(folder),)).run()
+        made = recipe(
+            batch_size=batch_size, gradient_accumulation_steps=accumulation, max_steps=3, learning_rate=1e-4
+        )
+        training(long_rows, folder, made, callbacks=(JsonLog(folder),)).run()
         found[batch_size] = losses(folder)
     assert found[8] == pytest.approx(found[2], rel=1e-4)
 
