@@ -23,6 +23,22 @@ from whisper_peft.recipe.sections import Recipe, Section
 _HEADER = "# A whisper_peft recipe. Run it again: whisper-peft finetune {name} --output-dir FOLDER\n"
 
 
+UNICODE_BREAKS = frozenset("\x85\u2028\u2029")
+"""Line breaks of YAML 1.1 that PyYAML writes as they are and reads back as others, unless escaped."""
+
+
+class _RecipeDumper(yaml.SafeDumper):
+    """Writes text with unusual line breaks in double quotes, where they are escaped."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if UNICODE_BREAKS.isdisjoint(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_RecipeDumper.add_representer(str, _represent_text)
+
+
 @dataclass(frozen=True, slots=True)
 class HeldInMemory:
     """What stands in a recipe file for a value that existed in memory only."""
@@ -51,7 +67,8 @@ def recipe_yaml(recipe: Recipe) -> str:
         >>> print(recipe_yaml(Recipe(name="mine")).splitlines()[0])
         name: mine
     """
-    return yaml.safe_dump(_plain(_recorded(recipe)), sort_keys=False, allow_unicode=True, width=100)
+    plain = _plain(_recorded(recipe))
+    return yaml.dump(plain, Dumper=_RecipeDumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -103,3 +103,9 @@ def test_missing_and_binary_files_are_refused(tmp_path):
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     with pytest.raises(StorageError, match="cannot be written"):
         write_recipe(Recipe(), tmp_path / "none" / "recipe.yaml")
+
+
+@pytest.mark.parametrize("name", ["a\x85b", "\u2028", "\u2029x", "plain", "two\nlines"])
+def test_unusual_line_breaks_read_back_as_they_were(name, tmp_path):
+    write_recipe(Recipe(name=name), tmp_path / "recipe.yaml")
+    assert read_recipe(tmp_path / "recipe.yaml").name == name
