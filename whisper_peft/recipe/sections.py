@@ -221,13 +221,15 @@ class EvalSection(Section):
     before: bool = True
     """Score the untuned model first."""
     batch_size: int = Field(16, ge=1)
-    """Utterances decoded together."""
+    """Utterances decoded together at 30 s; at cut context as many more as fit in the same audio seconds."""
     max_utterances: int | None = Field(None, ge=1)
     """Score at most this many, drawn evenly over the split. None: all."""
     normalizer: Literal["auto", "english", "basic", "marks", "none"] = "auto"
     """Normaliser of the WER's text. auto: english for English, marks (letters keep them) for the rest."""
     audio_context: Literal["full", "cut"] = "full"
     """full: Whisper's 30 s window. cut: only as long as the speech, for models tuned so."""
+    short_context: bool = True
+    """Score a model tuned on cut context at cut context too, after training: what it wins and costs."""
     num_beams: int = Field(1, ge=1)
     """Beams of the search; 1 is greedy."""
     bootstrap_samples: int = Field(1000, ge=100)
