@@ -1,13 +1,16 @@
 """Fold an adapter into its base, and prove on real clips that the result is the same model.
 
 The base is loaded again in float: folding into int8 or nf4 weights would round the update away. What is
-compared is the folder as it was written, read back from disk.
+compared is the folder as it was written, read back from disk. Models are loaded one after the other: memory
+holds one at a time.
 """
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -63,32 +66,38 @@ def merge_adapter(
         raise MergeError("there is no clip to compare on", "", "give data.eval a split with rows")
     _refuse_used(output_dir)
     _try_to_write(output_dir)
-    float_section = section.model_copy(update={"quantize": "none", "precision": "fp32"})
-    tuned = load_run_or_model(str(run), float_section)
-    if tuned.model is tuned.core:
-        raise MergeError(
-            f"{run} has no adapter", "a fully fine-tuned model is whole already", "use it as it is"
-        )
-    expected = witness(tuned, clips, section)
-    partial = output_dir.with_name(f".partial-{output_dir.name}")
+    whole = section.model_copy(update={"quantize": "none", "precision": "fp32"})
+    partial = _partial(output_dir)
     try:
-        _write_merged(tuned, partial)
-        merged = load_whisper(float_section.model_copy(update={"name": str(partial)}))
-        found = witness(merged, clips, section)
+        expected = _fold(run, whole, section, clips, output_dir)
+        gc.collect()
+        found = witness(load_whisper(whole.model_copy(update={"name": str(partial)})), clips, section)
+        gc.collect()
         result = compare(expected, found, clips, output_dir, max_logit_difference)
         if section.quantize != "none":
-            trained = load_run_or_model(str(run), section)
-            result = _against_quantized(result, witness(trained, clips, section), found)
-        partial.replace(output_dir)
+            trained = witness(load_run_or_model(str(run), section), clips, section)
+            result = _against_quantized(result, trained, found)
+        with _writing(output_dir):
+            partial.replace(output_dir)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return result
+
+
+def _partial(output_dir: Path) -> Path:
+    return output_dir.with_name(f".partial-{output_dir.name}")
+
+
+@contextmanager
+def _writing(output_dir: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, SafetensorError) as error:
         raise StorageError(
             f"the merged model cannot be written to {output_dir}",
             str(error),
             "free some space, or give another --output-dir",
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return result
 
 
 def _refuse_used(folder: Path) -> None:
@@ -115,8 +124,22 @@ def _try_to_write(folder: Path) -> None:
         ) from error
 
 
+def _fold(
+    run: Path, whole: ModelSection, section: ModelSection, clips: Sequence[Utterance], output_dir: Path
+) -> Witness:
+    """Write the merged model, and return what the adapter model, which is used up, said before."""
+    tuned = load_run_or_model(str(run), whole)
+    if tuned.model is tuned.core:
+        raise MergeError(
+            f"{run} has no adapter", "a fully fine-tuned model is whole already", "use it as it is"
+        )
+    expected = witness(tuned, clips, section)
+    with _writing(output_dir):
+        _write_merged(tuned, _partial(output_dir))
+    return expected
+
+
 def _write_merged(tuned: Whisper, folder: Path) -> None:
-    """Fold the adapter and save in the Hugging Face format; `tuned` is used up."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with no_loading_bar():
