@@ -25,6 +25,10 @@ SORTED_BATCHES = 32
 TOO_LONG = "too-long"
 
 
+class EvaluationAbandoned(Exception):  # noqa: N818 - no error: somebody wants an end
+    """Raised by a `progress` callback to give an evaluation up; all processes raise it then."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Heard:
     """One transcribed utterance; `place` is its number in the split."""
@@ -47,6 +51,7 @@ class _Share:
     skipped: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    abandoned: bool = False
 
 
 def evaluate_utterances(
@@ -73,22 +78,27 @@ def evaluate_utterances(
         task: transcribe or translate.
         rank: Number of this process.
         world_size: Number of processes; over 1, `torch.distributed` must be initialised.
-        progress: Called with the number of utterances done so far, by all processes together.
+        progress: Called after each batch with the number of utterances done so far, by all processes
+            together; it may raise `EvaluationAbandoned`.
 
     Raises:
         EvaluationError: If nothing can be scored, or a multilingual checkpoint is given no language.
         DataError: If a language is unknown.
+        EvaluationAbandoned: If `progress` of any process raises it.
     """
     rows = _with_language(whisper, draw_evenly(utterances, section.max_utterances), language)
     mine = ((place, row) for place, row in enumerate(rows) if place % world_size == rank)
     share = _Share()
     watch = Stopwatch()
-    for batch in _batches(mine, section):
-        heard = list(_decoded(batch, share.skipped))
-        with watch:
-            share.heard += _transcribe(whisper, heard, section, task)
-        if progress is not None:
-            progress((len(share.heard) + share.skipped.total()) * world_size)
+    try:
+        for batch in _batches(mine, section):
+            heard = list(_decoded(batch, share.skipped))
+            with watch:
+                share.heard += _transcribe(whisper, heard, section, task)
+            if progress is not None:
+                progress((len(share.heard) + share.skipped.total()) * world_size)
+    except EvaluationAbandoned:  # told to the other processes, which would wait for this one's share
+        share.abandoned = True
     share.seconds, share.peak_memory_bytes = watch.seconds, peak_memory_bytes()
     return _result(_gather(share, world_size), section, task)
 
@@ -196,10 +206,12 @@ def _transcribe(
 
 
 def _gather(share: _Share, world_size: int) -> _Share:
-    """Return all processes' shares as one, in the split's order."""
+    """Return all processes' shares as one, in the split's order, unless one was abandoned."""
     shares: list[_Share] = [share] * world_size
     if world_size > 1:
         torch.distributed.all_gather_object(shares, share)
+    if any(part.abandoned for part in shares):
+        raise EvaluationAbandoned
     heard = sorted(itertools.chain.from_iterable(part.heard for part in shares), key=lambda row: row.place)
     return _Share(
         heard=heard,

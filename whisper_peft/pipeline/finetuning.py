@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -239,10 +239,18 @@ class Finetuning:
             return None
         return replace(evaluation.before, predictions=tuple(stored.values()))
 
-    def _score(self, whisper: Whisper, speech: Speech, when: str) -> EvalResult:
+    def _score(
+        self, whisper: Whisper, speech: Speech, when: str, check: Callable[[], None] | None = None
+    ) -> EvalResult:
         source = speech.eval if when in ("before", "after") else speech.dev
         total = count_to_score(source, self.recipe.eval)
         with EvalProgress(total, f"WER {when}", console=self.console) as progress:
+
+            def count(done: int) -> None:
+                progress.update(done)
+                if check is not None:
+                    check()
+
             result = evaluate_utterances(
                 whisper,
                 source,
@@ -251,7 +259,7 @@ class Finetuning:
                 task=self.recipe.model.task,
                 rank=self.accelerator.process_index,
                 world_size=self.accelerator.num_processes,
-                progress=progress.update,
+                progress=count,
             )
         scored = f"{percent(result.wer)} {interval(result.wer_interval)}, {result.utterances} utterances"
         skipped = f", skipped: {reasons(result.skipped)}" if result.skipped else ""
@@ -268,7 +276,7 @@ class Finetuning:
             rows.collator,
             self.accelerator,
             self.folder,
-            evaluate=lambda: self._score(whisper, speech, "so far"),
+            evaluate=lambda: self._score(whisper, speech, "so far", check=training.interruption.check),
         )
         resume_from = latest_checkpoint(self.folder) if self.resume else None
         self.say(f"resuming from {resume_from}" if resume_from else f"training {training.total_steps} steps")

@@ -1,11 +1,15 @@
-"""Ctrl-C and SIGTERM end a run after its step, not in the middle of it."""
+"""Ctrl-C and SIGTERM end a run after its step, or after the batch of an evaluation."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
+
+from whisper_peft.evaluation.evaluator import EvaluationAbandoned
+from whisper_peft.types import EvalResult
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,6 +33,32 @@ class Interruption:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+    def check(self) -> None:
+        """Give up an evaluation, as its `progress`, where an end is wanted.
+
+        Raises:
+            EvaluationAbandoned: If it is.
+        """
+        if self.wanted:
+            raise EvaluationAbandoned
+
+    def abandon_if_wanted(self, evaluate: Callable[[], EvalResult], *, alone: bool) -> EvalResult | None:
+        """Return the scores, or None where the evaluation was given up.
+
+        Args:
+            evaluate: Scores; may call `check` after each batch.
+            alone: Whether there is one process. It gives up at once when Ctrl-C is pressed again; several
+                could not go on together after that.
+        """
+        try:
+            return evaluate()
+        except EvaluationAbandoned:
+            return None
+        except KeyboardInterrupt:
+            if not (alone and self.wanted):
+                raise
+            return None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.wanted = True

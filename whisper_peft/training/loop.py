@@ -58,8 +58,9 @@ class Training:
         collator: Turns rows into batches.
         accelerator: The processes.
         folder: Run folder.
-        evaluate: Scores the model as it is; called every `eval.steps`.
+        evaluate: Scores the model as it is; called every `eval.steps`. It may call `interruption.check`.
         callbacks: Listeners.
+        interruption: Catches Ctrl-C while the loop runs.
     """
 
     whisper: Whisper
@@ -70,6 +71,7 @@ class Training:
     folder: Path
     evaluate: Callable[[], EvalResult] | None = None
     callbacks: tuple[Callback, ...] = ()
+    interruption: Interruption = field(default_factory=Interruption)
     state: RunState = field(default_factory=RunState)
 
     def __post_init__(self) -> None:
@@ -99,8 +101,8 @@ class Training:
             self._restore(resume_from)
         self._tell("start", {})
         self.whisper.model.train()
-        with Interruption() as interruption:
-            stopped_by = self._steps(interruption)
+        with self.interruption:
+            stopped_by = self._steps()
         if stopped_by != "interrupt":
             self._restore_best()
         if self.optimization.adalora is not None:
@@ -108,33 +110,34 @@ class Training:
         self._tell("end", {})
         return self._result(stopped_by)
 
-    def _steps(self, interruption: Interruption) -> str:
+    def _steps(self) -> str:
         if self._out_of_patience():
             return "early_stopping"
         # closed also where an error keeps this frame: its workers would keep the process from ending
         with contextlib.closing(self._batches()) as batches:
-            return self._walk(batches, interruption)
+            return self._walk(batches)
 
-    def _walk(self, batches: Iterator[tuple[Batch, ...]], interruption: Interruption) -> str:
+    def _walk(self, batches: Iterator[tuple[Batch, ...]]) -> str:
         """Take the steps, and return why they ended."""
         clock, waiting = Stopwatch(), Stopwatch()
-        while self.state.step < self.total_steps:
+        ended = self._close_step(None) if self.state.evaluation_abandoned else None
+        while not ended and self.state.step < self.total_steps:
             clock.seconds = waiting.seconds = 0.0
             with clock:
                 with waiting:
                     step = next(batches)
                 row = self._step(step)
-            stop = self._finish_step(row, step[0], clock.seconds, waiting.seconds)
-            stop = stop or self._maybe_evaluate()
-            interrupted = self._any_process(interruption.wanted)
-            last = self.state.step == self.total_steps or bool(stop) or interrupted
-            if last or self.state.step % self.recipe.train.checkpoint_steps == 0:
-                self._checkpoint()
-            if interrupted:
-                return "interrupt"
-            if stop:
-                return stop
-        return "max_steps"
+            ended = self._close_step(self._finish_step(row, step[0], clock.seconds, waiting.seconds))
+        return ended or "max_steps"
+
+    def _close_step(self, stop: str | None) -> str | None:
+        """Score and save where it is time to, and return why the run ends with this step, if it does."""
+        stop = stop or self._maybe_evaluate()
+        interrupted = self._any_process(self.interruption.wanted)
+        last = self.state.step == self.total_steps or bool(stop) or interrupted
+        if last or self.state.step % self.recipe.train.checkpoint_steps == 0:
+            self._checkpoint()
+        return "interrupt" if interrupted else stop
 
     def _step(self, batches: tuple[Batch, ...]) -> dict[str, float]:
         """Take one optimiser step; its loss is the mean over the target tokens of all batches and ranks."""
@@ -242,9 +245,13 @@ class Training:
             return None
         if self.state.step % every and self.state.step != self.total_steps:
             return None
-        result = self.evaluate()
+        state, interrupted = self.state, self._any_process(self.interruption.wanted)
+        alone = self.world_size == 1
+        result = None if interrupted else self.interruption.abandon_if_wanted(self.evaluate, alone=alone)
         self.whisper.model.train()
-        state = self.state
+        state.evaluation_abandoned = result is None
+        if result is None:
+            return None
         if state.best_wer is None or result.wer < state.best_wer:
             state.best_step, state.best_wer, state.evaluations_without_gain = state.step, result.wer, 0
             self._save_best()

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from whisper_peft.errors import EvaluationError
 from whisper_peft.evaluation import evaluator
-from whisper_peft.evaluation.evaluator import draw_evenly, evaluate_utterances
+from whisper_peft.evaluation.evaluator import EvaluationAbandoned, draw_evenly, evaluate_utterances
 from whisper_peft.evaluation.generation import Generation
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import EvalSection
@@ -146,12 +146,31 @@ def test_several_processes_give_the_result_of_one(
     assert len({result.rtfx for result in together}) == 1
 
 
+def test_an_evaluation_that_one_process_gives_up_is_given_up_by_all(
+    tiny_en: Whisper, echo: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [_hum(1 + place / 10) for place in range(12)]
+    counts: list[int] = []
+
+    def give_up(done: int) -> None:
+        counts.append(done)
+        if threading.current_thread().name == "1":
+            raise EvaluationAbandoned
+
+    together = _in_three_threads(tiny_en, rows, monkeypatch, progress=give_up)
+    assert [type(result) for result in together] == [EvaluationAbandoned] * 3
+    assert len(counts) == 2 + 1 + 2
+
+
 def _in_three_threads(
-    whisper: Whisper, rows: Sequence[Utterance], monkeypatch: pytest.MonkeyPatch
-) -> list[EvalResult]:
+    whisper: Whisper,
+    rows: Sequence[Utterance],
+    monkeypatch: pytest.MonkeyPatch,
+    progress: Callable[[int], None] | None = None,
+) -> list[Any]:
     """Evaluate as three processes would, with a barrier in place of `torch.distributed`."""
     shares: dict[int, object] = {}
-    results: dict[int, EvalResult] = {}
+    results: dict[int, EvalResult | EvaluationAbandoned] = {}
     barrier = threading.Barrier(3, timeout=60)
 
     def gather(into: list[object], share: object) -> None:
@@ -161,9 +180,13 @@ def _in_three_threads(
 
     def work(rank: int) -> None:
         section = EvalSection(bootstrap_samples=100, batch_size=2)
-        results[rank] = evaluate_utterances(
-            whisper, rows, section=section, language=None, task="transcribe", rank=rank, world_size=3
-        )
+        place = {"rank": rank, "world_size": 3}
+        try:
+            results[rank] = evaluate_utterances(
+                whisper, rows, section=section, language=None, task="transcribe", progress=progress, **place
+            )
+        except EvaluationAbandoned as abandoned:
+            results[rank] = abandoned
 
     monkeypatch.setattr("torch.distributed.all_gather_object", gather)
     threads = [threading.Thread(target=work, args=(rank,), name=str(rank)) for rank in range(3)]

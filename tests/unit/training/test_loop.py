@@ -150,6 +150,47 @@ def test_the_last_step_is_scored_too(rows, tmp_path):
     assert (result.best_step, result.best_wer) == (3, 0.2)
 
 
+def scored_by_step(run, interrupt_at=None, presses=1):
+    """Let a run's evaluations return a WER of their step, all but one that is interrupted."""
+    wers = {2: 0.5, 4: 0.2, 5: 0.3}
+
+    def evaluate():
+        for _ in range(presses if run.state.step == interrupt_at else 0):
+            signal.raise_signal(signal.SIGINT)
+        run.interruption.check()
+        return scored(wers[run.state.step])
+
+    run.evaluate = evaluate
+    return run
+
+
+@pytest.mark.parametrize(("step", "presses"), [(2, 1), (4, 2), (5, 1)])
+def test_an_evaluation_that_is_interrupted_is_made_by_the_resumed_run(rows, tmp_path, step, presses):
+    made = apply_overrides(recipe(max_steps=5, checkpoint_steps=9), {"eval": {"steps": 2}})
+    whole = scored_by_step(training(rows, tmp_path / "whole", made))
+    expected = whole.run()
+    first = scored_by_step(training(rows, tmp_path / "parts", made), step, presses)
+    stopped = first.run()
+    assert (stopped.stopped_by, stopped.steps) == ("interrupt", step)
+    (*_, checkpoint) = list_checkpoints(tmp_path / "parts" / "checkpoints")
+    assert checkpoint.name == f"step-00000{step}"
+    second, scored_steps = scored_by_step(training(rows, tmp_path / "parts", made)), []
+    second.callbacks = (lambda event: event.kind == "evaluation" and scored_steps.append(event.step),)
+    result = second.run(checkpoint)
+    assert scored_steps == [number for number in (2, 4, 5) if number >= step]
+    assert (result.best_step, result.best_wer) == (expected.best_step, expected.best_wer) == (4, 0.2)
+    assert all(torch.equal(weights(whole)[name], weight) for name, weight in weights(second).items())
+    read_state = json.loads((list_checkpoints(checkpoint.parent)[-1] / "state.json").read_text())
+    assert not read_state["evaluation_abandoned"]
+
+
+def test_an_interruption_before_an_evaluation_does_not_wait_for_it(rows, tmp_path):
+    made = apply_overrides(recipe(max_steps=5), {"eval": {"steps": 1}})
+    run = training(rows, tmp_path, made, evaluate=lambda: pytest.fail("it was scored"))
+    run.callbacks = (lambda event: event.kind == "step" and signal.raise_signal(signal.SIGTERM),)
+    assert (run.run().stopped_by, run.state.evaluation_abandoned) == ("interrupt", True)
+
+
 def test_speech_longer_than_its_header_says_is_left_out_and_counted(rows, tmp_path):
     lying = dataclasses.replace(rows[0], id="lying", duration_s=0.2)
     made = recipe(max_steps=1, batch_size=1)
