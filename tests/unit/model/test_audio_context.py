@@ -13,6 +13,7 @@ from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpoi
 from whisper_peft.model.audio_context import VariableContextEncoder, enable_variable_context
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.model.log_mel import LogMel
+from whisper_peft.model.segments import Segments
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 
 
@@ -144,3 +145,41 @@ def short(whisper):
     config = copy.deepcopy(whisper.generation_config)
     config.max_length = 12
     return config
+
+
+def test_clips_end_to_end_are_encoded_as_if_each_were_alone(small_whisper):
+    model = small_whisper(num_mel_bins=80)
+    enable_variable_context(model)
+    encoder = model.get_encoder().eval()
+    clips = [torch.randn(80, frames) for frames in (100, 742, 3000)]
+    together = encoder.encode_segments(clips)
+    alone = [encoder(clip[None]).last_hidden_state for clip in clips]
+    assert torch.allclose(together, torch.cat(alone, dim=1), atol=1e-5)
+    with pytest.raises(ModelError, match="audio context is 101 frames"):
+        encoder.encode_segments([torch.zeros(80, 101)])
+
+
+def test_a_decoder_row_of_several_texts_reads_each_alone(small_whisper):
+    model = small_whisper(num_mel_bins=80)
+    enable_variable_context(model)
+    model.eval()
+    clips = [torch.randn(80, frames) for frames in (100, 300)]
+    texts = [torch.tensor([[1, 2, 3]]), torch.tensor([[4, 5, 6, 7, 8]])]
+    segments = Segments((50, 150), (3, 5))
+    together = model.get_decoder()(
+        input_ids=torch.cat(texts, dim=1),
+        position_ids=segments.token_positions(torch.device("cpu")),
+        encoder_hidden_states=model.get_encoder().encode_segments(clips),
+        use_cache=False,
+        segments=segments,
+    ).last_hidden_state
+    pairs = zip(clips, texts, strict=True)
+    alone = [model.model(input_features=clip[None], decoder_input_ids=text)[0] for clip, text in pairs]
+    assert torch.allclose(together, torch.cat(alone, dim=1), atol=1e-5)
+
+
+def test_another_attention_is_kept(small_whisper):
+    model = small_whisper(num_mel_bins=80)
+    model.set_attn_implementation("eager")
+    enable_variable_context(model)
+    assert model.config._attn_implementation == "eager"
