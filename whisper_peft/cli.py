@@ -39,8 +39,8 @@ def main(recipe: Recipe | None = None, args: Sequence[str] | None = None) -> Non
     except WhisperPeftError as error:
         tell(f"error: {error}")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        tell("stopped by Ctrl-C")
+    except KeyboardInterrupt as stop:
+        tell(str(stop) or "stopped by Ctrl-C")
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         # the reader has gone (`| head`); Python would complain again when it closes stdout

@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +39,8 @@ from whisper_peft.pipeline.run_folder import (
     RECIPE_FILE,
     choose_folder,
     latest_checkpoint,
+    remove_if_empty,
+    where_it_stands,
     write_predictions,
 )
 from whisper_peft.pipeline.speech import (
@@ -68,6 +69,7 @@ from whisper_peft.reporting.run_report import (
     write_report,
 )
 from whisper_peft.training.events import Callback, Event
+from whisper_peft.training.interruption import sigterm_as_ctrl_c
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
 from whisper_peft.training.processes import on_main_process, start_processes
@@ -133,14 +135,8 @@ def finetune(
             f"free some space or mend its permissions, then go on: --resume --output-dir {folder}",
         ) from error
     finally:
-        _remove_if_empty(folder)
+        remove_if_empty(folder)
         accelerator.free_memory()
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """Leave nothing of a run that was refused before it wrote anything."""
-    with suppress(OSError):
-        folder.rmdir()
 
 
 def _refuse_idle_patience(recipe: Recipe) -> None:
@@ -176,7 +172,15 @@ class Finetuning:
         self.report = RunReport(run=record, meta=environment_meta(self.recipe.train.seed))
 
     def run(self) -> Run:
-        """Do the work."""
+        """Do the work; outside the loop, Ctrl-C and SIGTERM end it at once with where it stands."""
+        try:
+            with sigterm_as_ctrl_c():
+                return self._stages()
+        except KeyboardInterrupt:
+            trained = self.report.train is not None
+            raise KeyboardInterrupt(where_it_stands(self.folder, trained=trained)) from None
+
+    def _stages(self) -> Run:
         recipe = self.recipe
         speech = open_speech(recipe)
         for sentence in speech.sentences():

@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -137,6 +138,24 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest whole checkpoint of a run, if it has one."""
     found = list_checkpoints(folder / CHECKPOINTS)
     return found[-1] if found else None
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Leave nothing of a run that was refused before it wrote anything."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def where_it_stands(folder: Path, *, trained: bool) -> str:
+    """Return the sentence on a run that was stopped at once: what is lost, and how to go on."""
+    go_on, saved = f"--resume --output-dir {folder}", latest_checkpoint(folder)
+    if trained:
+        return f"stopped after training, nothing that was learned is lost; to score it: {go_on}"
+    if saved:
+        return f"stopped while training, {saved.name} is saved; to go on from there: {go_on}"
+    if (folder / RECIPE_FILE).is_file():
+        return f"stopped before training, nothing is lost; to start again: {go_on}"
+    return "stopped before anything was written"
 
 
 def write_predictions(folder: Path, scored: Iterable[tuple[str, EvalResult]]) -> None:
