@@ -14,7 +14,7 @@ from tyro import MISSING
 from tyro.conf import Positional, arg
 
 import whisper_peft
-from whisper_peft.errors import RecipeError, StorageError, did_you_mean
+from whisper_peft.errors import AudioError, DataError, RecipeError, StorageError, did_you_mean, first_of
 from whisper_peft.flags import RecipeFlags, parse_command
 from whisper_peft.recipe.catalog import (
     copy_recipe,
@@ -190,6 +190,8 @@ def run_transcribe(words: list[str]) -> None:
     default = Transcribe(MISSING, MISSING, fields=TranscribeFields(model=recipe.model))
     command, overrides = parse_command(default, words, prog="whisper-peft transcribe")
     apply_overrides(recipe, overrides)
+    several = len(command.audio) > 1 or any(path.is_dir() for path in command.audio)
+    refused: list[AudioError] = []
     transcripts = whisper_peft.transcribe(
         command.run_or_model,
         command.audio,
@@ -197,10 +199,13 @@ def run_transcribe(words: list[str]) -> None:
         hotwords=command.hotwords,
         output_dir=command.output_dir,
         formats=command.formats,
+        on_finished=lambda one: show(f"{one.file}: {one.text}" if several else one.text),
+        on_refused=refused.append,
         **tree_of(overrides),
     )
-    for transcript in transcripts:
-        show(transcript.text if len(transcripts) == 1 else f"{transcript.file}: {transcript.text}")
+    if refused:
+        total = len(transcripts) + len(refused)
+        raise DataError(f"{len(refused)} of {total} recordings could not be transcribed", first_of(refused))
 
 
 def run_report(words: list[str]) -> None:

@@ -20,7 +20,7 @@ A message has three parts: *what* happened with the value, *why*, and *what to d
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class WhisperPeftError(Exception):
@@ -97,6 +97,17 @@ class MergeError(WhisperPeftError):
 
 class StorageError(WhisperPeftError):
     """A folder is full, not writable, or used by another run."""
+
+
+def first_of(errors: Sequence[WhisperPeftError], limit: int = 5) -> str:
+    """Return the first errors as one line, and how many more there are.
+
+    Example:
+        >>> first_of([DataError("a.wav", "empty"), DataError("b.wav", "damaged")], limit=1)
+        'a.wav - empty; and 1 more'
+    """
+    more = [f"and {len(errors) - limit} more"] if len(errors) > limit else []
+    return "; ".join([*map(str, errors[:limit]), *more])
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

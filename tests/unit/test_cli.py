@@ -11,7 +11,7 @@ import pytest
 
 import whisper_peft
 from whisper_peft.cli import main
-from whisper_peft.errors import TrainingError
+from whisper_peft.errors import AudioError, TrainingError
 from whisper_peft.recipe.sections import Recipe, TrainSection
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.types import EvalResult, MergeResult, Transcript
@@ -293,6 +293,9 @@ def test_transcribe_takes_many_recordings(called, capsys):
     words = "transcribe RUN a.wav b.wav --model.language fr --formats srt vtt --output-dir OUT --hotwords Zoé"
     assert exit_code(*words.split()) == 0
     assert called.args == ("RUN", (Path("a.wav"), Path("b.wav")))
+    called.kwargs["on_finished"](Transcript("b.wav", "Bonjour.", "fr", 1.0))
+    assert capsys.readouterr().out == "b.wav: Bonjour.\n"
+    del called.kwargs["on_finished"], called.kwargs["on_refused"]
     assert called.kwargs == {
         "model": {"language": "fr"},
         "prompt": None,
@@ -300,7 +303,21 @@ def test_transcribe_takes_many_recordings(called, capsys):
         "output_dir": Path("OUT"),
         "formats": ("srt", "vtt"),
     }
-    assert capsys.readouterr().out == "Hello.\n"
+
+
+def test_a_recording_that_was_left_out_is_the_last_line_and_exit_code_2(capsys, monkeypatch):
+    def transcribe(run, files, *, on_finished, on_refused, **kwargs):
+        on_refused(AudioError("a.wav", "it is damaged", "copy it again"))
+        heard = Transcript("b.wav", "Hello.", "en", 1.0)
+        on_finished(heard)
+        return [heard]
+
+    monkeypatch.setitem(vars(whisper_peft), "transcribe", transcribe)
+    assert exit_code("transcribe", "RUN", "a.wav", "b.wav") == 2
+    printed = capsys.readouterr()
+    assert printed.out == "b.wav: Hello.\n"
+    told = "1 of 2 recordings could not be transcribed - a.wav - it is damaged - copy it again"
+    assert printed.err == f"error: {told}\n"
 
 
 def test_report_prints_where_the_page_is(called, capsys):

@@ -77,18 +77,16 @@ def check_format(format: str) -> None:
         )
 
 
-def file_names(transcripts: Sequence[Transcript]) -> list[str]:
-    """Return a file name for each transcript, without its ending: no two are alike.
+def file_names(recordings: Sequence[Path]) -> list[str]:
+    """Return a file name for each recording's transcript, without its ending: no two are alike.
 
     Example:
-        >>> talks = [Transcript(file, "", None, 1.0) for file in ("a/talk.wav", "b/talk.wav", "b/song.mp3")]
-        >>> file_names(talks)
+        >>> file_names([Path("a/talk.wav"), Path("b/talk.wav"), Path("b/song.mp3")])
         ['talk', 'talk-2', 'song']
     """
     taken: Counter[str] = Counter()
     names: list[str] = []
-    for transcript in transcripts:
-        stem = Path(transcript.file).stem
+    for stem in (recording.stem for recording in recordings):
         taken[stem] += 1
         while (name := stem if taken[stem] == 1 else f"{stem}-{taken[stem]}") in names:
             taken[stem] += 1

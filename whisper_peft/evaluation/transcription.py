@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from whisper_peft.data.decoding import decode, header_duration_s
 from whisper_peft.data.recordings import AUDIO_SUFFIXES
-from whisper_peft.errors import AudioError, DataError
+from whisper_peft.errors import AudioError, DataError, first_of
 from whisper_peft.evaluation.generation import (
     MAX_PROMPT_TOKENS,
     AudioContext,
@@ -57,8 +56,10 @@ def transcribe_files(
     batch_size: int = 8,
     num_beams: int = 1,
     timestamps: bool = False,
+    on_finished: Callable[[int, Transcript], None] | None = None,
+    on_refused: Callable[[AudioError], None] | None = None,
 ) -> list[Transcript]:
-    """Transcribe recordings of any length, in the order given.
+    """Transcribe recordings of any length, and return the transcripts in the order given.
 
     Up to 30 s a recording is transcribed as evaluation does it, in one segment; longer ones, and all with
     `timestamps`, in segments. Memory holds `batch_size` decoded recordings at a time (230 MB for an hour).
@@ -74,15 +75,19 @@ def transcribe_files(
         batch_size: Recordings transcribed together.
         num_beams: Beams of the search; 1 is greedy.
         timestamps: Cut recordings of up to 30 s into segments too, as subtitles want it.
+        on_finished: Called with each transcript as soon as there is one, and with its recording's place in
+            `find_recordings(files)`.
+        on_refused: Called with the error of each recording that cannot be used. None: it is logged.
 
     Raises:
-        AudioError: If a file that is named cannot be used. Among several, one whose damage shows only while
-            it is decoded is left out, counted and logged, as are those found in folders.
+        AudioError: If the only recording cannot be used, or a file that is named is missing. One of several
+            that cannot be used is left out.
         DataError: If a folder has no recordings, none can be used, or the language is unknown.
         EvaluationError: If a multilingual checkpoint is given no language.
     """
     if language != DETECT:
         check_language(whisper, language)
+    recordings = find_recordings(files)
     transcriber = _Transcriber(
         whisper=whisper,
         language=language if whisper.is_multilingual or language != DETECT else None,
@@ -91,15 +96,25 @@ def transcribe_files(
         audio_context=audio_context,
         num_beams=num_beams,
         timestamps=timestamps,
+        on_finished=on_finished or _do_nothing,
+        on_refused=on_refused or _log,
     )
-    return transcriber.transcribe(find_recordings(files), batch_size)
+    return transcriber.transcribe(recordings, batch_size)
+
+
+def _do_nothing(place: int, transcript: Transcript) -> None:
+    pass
+
+
+def _log(error: AudioError) -> None:
+    logger.warning("skipped: %s", error)
 
 
 def find_recordings(files: Sequence[Path]) -> list[Path]:
     """Return the files, with folders replaced by the recordings in them, in alphabetical order.
 
     Raises:
-        AudioError: If a named file is missing, empty or no audio.
+        AudioError: If a named file is missing, or the only one can be seen to be no audio.
         DataError: If a folder has no recordings, or nothing was named.
     """
     if not files:
@@ -107,7 +122,7 @@ def find_recordings(files: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in files:
         if not path.is_dir():
-            header_duration_s(path)
+            _refuse_missing(path, alone=len(files) == 1)
             found.append(path)
             continue
         inside = sorted(inner for inner in path.rglob("*") if inner.suffix.lower() in AUDIO_SUFFIXES)
@@ -116,6 +131,15 @@ def find_recordings(files: Sequence[Path]) -> list[Path]:
             raise DataError(f"the folder {path} has no recordings", f"looked for {known}", "check the path")
         found += inside
     return found
+
+
+def _refuse_missing(path: Path, *, alone: bool) -> None:
+    """Refuse a mistyped path; other damage of one among several does not stop the others."""
+    try:
+        header_duration_s(path)
+    except AudioError as error:
+        if alone or error.reason == "missing":
+            raise
 
 
 def encode_prompt(whisper: Whisper, prompt: str | None, hotwords: Sequence[str] = ()) -> tuple[int, ...]:
@@ -194,6 +218,8 @@ class _Transcriber:
     audio_context: AudioContext
     num_beams: int
     timestamps: bool
+    on_finished: Callable[[int, Transcript], None]
+    on_refused: Callable[[AudioError], None]
 
     def transcribe(self, paths: Sequence[Path], batch_size: int) -> list[Transcript]:
         """Transcribe window by window, a window of each of `batch_size` recordings at a time."""
@@ -203,29 +229,29 @@ class _Transcriber:
             while active := [*active, *islice(waiting, batch_size - len(active))]:
                 for alike in self._groups(active):
                     self._hear(alike)
-                finished |= {one.place: one.transcript() for one in active if one.done}
+                for one in active:
+                    if one.done:
+                        finished[one.place] = one.transcript()
+                        self.on_finished(one.place, finished[one.place])
                 active = [one for one in active if not one.done]
         return [finished[place] for place in sorted(finished)]
 
     def _open(self, paths: Sequence[Path]) -> Iterator[_Recording]:
-        skipped: Counter[str] = Counter()
+        refused: list[AudioError] = []
         for place, path in enumerate(paths):
             try:
                 waveform = decode(Utterance(str(path), path, "")).waveform
             except AudioError as error:
                 if len(paths) == 1:
                     raise
-                skipped[error.reason] += 1
-                logger.warning("skipped: %s", error)
+                refused.append(error)
+                self.on_refused(error)
                 continue
             timed = self.timestamps or len(waveform) > WINDOW_SAMPLES
             floor = quietest_feature(self.whisper, waveform)
             yield _Recording(place, path, waveform, self._language_of(waveform), timed, floor)
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
-        if paths and skipped.total() == len(paths):
-            raise DataError("none of the recordings can be used", reasons, "check the files")
-        if skipped:
-            logger.warning("%d of %d recordings were skipped: %s", skipped.total(), len(paths), reasons)
+        if len(refused) == len(paths):
+            raise DataError("none of the recordings can be used", first_of(refused))
 
     def _language_of(self, waveform: Waveform) -> str | None:
         if self.language != DETECT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from whisper_peft.data.sources import open_split
 from whisper_peft.deploy.merging import merge_adapter
-from whisper_peft.errors import MergeError
+from whisper_peft.errors import AudioError, MergeError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import check_language
 from whisper_peft.evaluation.transcript_formats import (
@@ -150,8 +150,10 @@ def transcribe(
     hotwords: Sequence[str] = (),
     output_dir: str | Path | None = None,
     formats: Sequence[str] = (),
+    on_finished: Callable[[Transcript], None] | None = None,
+    on_refused: Callable[[AudioError], None] | None = None,
 ) -> list[Transcript]:
-    """Transcribe files and folders of any length.
+    """Transcribe files and folders of any length; each one's files are written as soon as it is finished.
 
     Args:
         run_or_model: A run or adapter folder, or whatever `model.name` takes.
@@ -161,6 +163,9 @@ def transcribe(
         hotwords: Words to expect.
         output_dir: Where to write the files of `formats`. None: the current folder.
         formats: Any of txt, srt, vtt, json; none are written without.
+        on_finished: Called with each transcript once its files are written.
+        on_refused: Called with the error of each recording, of several, that cannot be used and is left out.
+            None: it is logged.
 
     Raises:
         WhisperPeftError: With what is wrong, why, and what to do.
@@ -169,22 +174,26 @@ def transcribe(
         check_format(name)
     if formats:
         check_folder(Path(output_dir or "."))
-    paths = [Path(file) for file in files]
-    find_recordings(paths)  # what is missing is said before weights are loaded
+    recordings = find_recordings([Path(file) for file in files])  # before weights are loaded
+    names = file_names(recordings)
     recipe = _recipe_of(run_or_model, {"model": dict(model)} if model else {})
-    whisper = load(run_or_model, model=model)
-    transcripts = transcribe_files(
-        whisper,
-        paths,
+
+    def keep(place: int, transcript: Transcript) -> None:
+        for format in formats:
+            write_transcript(transcript, Path(output_dir or "."), format, name=names[place])
+        if on_finished is not None:
+            on_finished(transcript)
+
+    return transcribe_files(
+        load(run_or_model, model=model),
+        recordings,
         language=recipe.model.language,
         task=recipe.model.task,
         prompt=prompt,
         hotwords=hotwords,
+        on_finished=keep,
+        on_refused=on_refused,
     )
-    for transcript, name in zip(transcripts, file_names(transcripts), strict=True):
-        for format in formats:
-            write_transcript(transcript, Path(output_dir or "."), format, name=name)
-    return transcripts
 
 
 def report(run: str | Path) -> Path:

@@ -71,7 +71,7 @@ def test_the_file_is_named_after_the_recording_in_a_folder_made_for_it(tmp_path:
 
 def test_recordings_of_one_name_do_not_overwrite_each_other() -> None:
     files = ["a/x.wav", "b/x.wav", "c/x-2.wav", "d/x.wav"]
-    names = file_names([Transcript(file, "", None, 1.0) for file in files])
+    names = file_names([Path(file) for file in files])
     assert len(set(names)) == 4
     assert names[:2] == ["x", "x-2"]
 

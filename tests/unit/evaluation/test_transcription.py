@@ -133,13 +133,46 @@ def test_a_multilingual_checkpoint_wants_a_language_or_auto(base: Whisper, short
         transcribe_files(base, [short], language=None)
 
 
-def test_a_named_file_that_cannot_be_used_is_an_error_before_the_work(
+def test_a_missing_file_or_an_only_one_that_is_no_audio_is_an_error_before_the_work(
+    short: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.wav").write_text("this is no audio")
+    for files in ([short, tmp_path / "missing.wav"], [tmp_path / "text.wav"]):
+        with pytest.raises(AudioError, match=files[-1].name):
+            find_recordings(files)
+
+
+def test_one_of_several_that_is_no_audio_is_told_and_left_out(
     tiny_en: Whisper, short: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "text.wav").write_text("this is no audio")
-    for bad in (tmp_path / "missing.wav", tmp_path / "text.wav"):
-        with pytest.raises(AudioError, match=bad.name):
-            transcribe_files(tiny_en, [short, bad], language=None)
+    refused: list[AudioError] = []
+    files = [tmp_path / "text.wav", short]
+    found = transcribe_files(tiny_en, files, language=None, on_refused=refused.append)
+    assert [one.file for one in found] == [str(short)]
+    assert [(error.what, error.reason) for error in refused] == [(str(files[0]), "unreadable")]
+
+
+def test_a_transcript_is_told_before_the_next_recording_is_read(
+    tiny_en: Whisper, spoken: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [Path(row["file_name"]) for row in spoken[-3:]]
+    happened: list[Path | int] = []
+
+    def decode_and_note(utterance: Utterance) -> Utterance:
+        assert isinstance(utterance.audio, Path)
+        happened.append(utterance.audio)
+        return decode(utterance)
+
+    monkeypatch.setattr("whisper_peft.evaluation.transcription.decode", decode_and_note)
+    transcribe_files(
+        tiny_en,
+        files,
+        language=None,
+        batch_size=1,
+        on_finished=lambda place, transcript: happened.append(place),
+    )
+    assert happened == [files[0], 0, files[1], 1, files[2], 2]
 
 
 def test_bad_files_of_a_folder_are_skipped_and_said(
@@ -153,7 +186,7 @@ def test_bad_files_of_a_folder_are_skipped_and_said(
         found = transcribe_files(tiny_en, [tmp_path], language=None)
     assert [Path(one.file).name for one in found] == ["good.flac"]
     assert "bad.wav" in caplog.text
-    assert "1 of 2 recordings were skipped: 1 unreadable" in caplog.text
+    assert caplog.text.count("skipped") == 1
 
 
 def test_a_folder_without_recordings_is_an_error(tmp_path: Path) -> None:
@@ -169,5 +202,5 @@ def test_no_recording_at_all_is_an_error() -> None:
 def test_a_folder_of_bad_files_only_is_an_error(tiny_en: Whisper, tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
         (tmp_path / name).write_text("this is no audio")
-    with pytest.raises(DataError, match="2 unreadable"):
+    with pytest.raises(DataError, match=r"none of the recordings can be used - .*a\.wav - .*; .*b\.wav - "):
         transcribe_files(tiny_en, [tmp_path], language=None)

@@ -200,6 +200,22 @@ def test_a_run_transcribes(run, prompts_en, tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {".srt", ".json"}
 
 
+def test_transcripts_are_on_disk_when_a_later_recording_fails(run, prompts_en, tmp_path):
+    first, second = (Path(row["file_name"]) for row in prompts_en[:2])
+    finished = []
+
+    def fail_at_the_second(transcript):
+        finished.append(transcript.file)
+        if len(finished) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        whisper_peft.transcribe(
+            run.folder, [first, second], output_dir=tmp_path, formats=["txt"], on_finished=fail_at_the_second
+        )
+    assert {path.name for path in tmp_path.iterdir()} == {f"{path.stem}.txt" for path in (first, second)}
+
+
 def test_the_report_is_written_anew(run):
     page = run.folder / "report.html"
     page.unlink()
