@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event as Record
+from tensorboard.compat.proto.event_pb2 import SessionLog
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard.summary import scalar, text
 
 from whisper_peft.training.events import Event
 from whisper_peft.types import Prediction
@@ -41,23 +48,37 @@ class JsonLog:
 class TensorBoardLog:
     """Write every number of the log as a scalar, and the worst transcripts of an evaluation as text.
 
+    `torch.utils.tensorboard.SummaryWriter` would write in a thread, where a full disk is a traceback that
+    nobody catches; here it is an error of the step, as in `log.jsonl`.
+
     Args:
         folder: Run folder; the event files go to `tensorboard/` in it.
+        clock: Returns the seconds since 1970.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.writer = SummaryWriter(str(folder / "tensorboard"))
+    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        name = f"events.out.tfevents.{clock():017.6f}.{socket.gethostname()}.{os.getpid()}"
+        self.path = folder / "tensorboard" / name
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._write(Record(file_version="brain.Event:2"))
 
     def __call__(self, event: Event) -> None:
-        """Write an event."""
+        """Write an event; a resumed run hides the points after its checkpoint."""
+        if event.kind == "start":
+            self._write(Record(session_log=SessionLog(status=SessionLog.START), step=event.step + 1))
         group = "evaluation" if event.kind == "evaluation" else "train"
-        for name, value in event.row.items():
-            if isinstance(value, int | float):
-                self.writer.add_scalar(f"{group}/{name}", value, event.step)
+        numbers = {name: value for name, value in event.row.items() if isinstance(value, int | float)}
+        for name, value in numbers.items():
+            self._write(Record(summary=scalar(f"{group}/{name}", value), step=event.step))
         if event.result is not None:
-            self.writer.add_text("evaluation/worst", _worst(event.result.predictions), event.step)
-        if event.kind == "end":
-            self.writer.close()
+            worst = text("evaluation/worst", _worst(event.result.predictions))
+            self._write(Record(summary=worst, step=event.step))
+
+    def _write(self, record: Record) -> None:
+        record.wall_time = self.clock()
+        with self.path.open("ab") as file:
+            RecordWriter(file).write(record.SerializeToString())
 
 
 def _is_up_to(last_step: int, line: str) -> bool:
