@@ -16,11 +16,15 @@ from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import Scores, score
 from whisper_peft.measuring import Stopwatch, peak_memory_bytes
 from whisper_peft.model.loading import Whisper
+from whisper_peft.model.log_mel import MAX_FRAMES
 from whisper_peft.recipe.sections import EvalSection
 from whisper_peft.types import WINDOW_S, EvalResult, Prediction, Utterance
 
 SORTED_BATCHES = 32
 """Batches' worth of undecoded utterances that are sorted by length at a time: memory is bounded by it."""
+
+MOST_ROWS = 64
+"""Rows of a batch of short speech: more are not faster, and wait longer for the one that says most."""
 
 TOO_LONG = "too-long"
 
@@ -137,19 +141,15 @@ def _with_language(
 def _batches(
     rows: Iterator[tuple[int, Utterance]], section: EvalSection
 ) -> Iterator[list[tuple[int, Utterance]]]:
-    """Group rows of like length, longest first. A cut context is shared only by rows that have it anyway.
-
-    So a transcript depends neither on the batch size nor on the number of processes.
-    """
+    """Group rows of like length, longest first, as many as fit in the audio seconds of a full batch."""
     while window := list(itertools.islice(rows, SORTED_BATCHES * section.batch_size)):
         lengths = {place: _duration_s(row) for place, row in window}
         window.sort(key=lambda numbered: (-lengths[numbered[0]], numbered[0]))
-        contexts = itertools.groupby(
-            window, key=lambda numbered: audio_frames(lengths[numbered[0]], section.audio_context)
-        )
-        for _, alike in contexts:
-            while batch := list(itertools.islice(alike, section.batch_size)):
-                yield batch
+        while window:
+            frames = audio_frames(lengths[window[0][0]], section.audio_context)
+            rows_here = min(section.batch_size * MAX_FRAMES // frames, max(MOST_ROWS, section.batch_size))
+            yield window[:rows_here]
+            window = window[rows_here:]
 
 
 def _duration_s(utterance: Utterance) -> float:

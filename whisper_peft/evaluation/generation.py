@@ -1,8 +1,8 @@
 """From waveforms to transcripts, one batch at a time: the only place where Whisper writes text.
 
-Greedy or beam search as kept by transformers, on encoder states and decoder prefixes of our own. So every
-precision, adapter and audio context takes the same path, each row can have its own language, and nothing is
-detected, sampled or carried over from other speech behind the caller's back.
+Greedy or beam search on encoder states and decoder prefixes of our own. So every precision, adapter and audio
+context takes the same path, each row can have its own language and context, and nothing is detected, sampled
+or carried over from other speech behind the caller's back.
 """
 
 from __future__ import annotations
@@ -10,29 +10,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import takewhile
+from functools import lru_cache, partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    GenerationConfig,
-    GenerationMixin,
-    LogitsProcessorList,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    WhisperTimeStampLogitsProcessor,
-)
-from transformers.modeling_outputs import BaseModelOutput
+from transformers import LogitsProcessorList, WhisperTimeStampLogitsProcessor
 
 from whisper_peft.data.batching import context_frames
 from whisper_peft.data.labels import language_code
 from whisper_peft.errors import EvaluationError
+from whisper_peft.evaluation.beam_search import search_beams
+from whisper_peft.evaluation.encoder_states import EncoderStates, pad_states
+from whisper_peft.evaluation.endings import RowLimits, longest_repetition
+from whisper_peft.evaluation.greedy_search import is_plain, search_greedily
 from whisper_peft.model.loading import Whisper
 from whisper_peft.model.log_mel import MAX_FRAMES, LogMel
 from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Waveform
@@ -56,7 +50,9 @@ class Generation:
     """One generated transcript.
 
     `tokens` are the text and timestamp tokens after the prefix, without end-of-text. `looping` tells that the
-    model had not ended when the row's cap was reached, which healthy speech does not do.
+    model did not end the row, which was stopped: it repeated itself, or reached its cap, and healthy speech
+    does neither. What it wrote until then is kept, repetitions and all: a transcript is never mended in
+    silence, and its word errors count.
     """
 
     text: str
@@ -81,7 +77,7 @@ def generate_transcripts(
         waveforms: Samples at 16 kHz.
         language: Language of all clips, or of each. An English-only checkpoint takes None or English.
         task: transcribe or translate.
-        audio_context: full: 30 s, as Whisper was trained; cut: as much as the longest clip lasts.
+        audio_context: full: 30 s, as Whisper was trained; cut: as much as each clip lasts.
         num_beams: Beams of the search; 1 is greedy.
         prompt_tokens: Text that comes before, as tokens; the last 223 are read.
 
@@ -221,17 +217,34 @@ def encode(
     *,
     audio_context: AudioContext,
     floors: Sequence[float] = (),
-) -> Tensor:
-    """Return the encoder's states, shape `(batch, positions, width)`. Call it while `listening`.
+) -> EncoderStates:
+    """Return what the encoder hears, each row at its own context. Call it while `listening`.
 
-    `floors`: for each row the least value of its features, where the clip is part of a louder recording.
+    Rows of one context are heard together, so a row's states do not depend on the others'.
+
+    Args:
+        whisper: Model and companions.
+        waveforms: Samples at 16 kHz.
+        audio_context: full: 30 s; cut: as much as each clip lasts.
+        floors: For each row the least value of its features, where the clip is part of a louder recording.
     """
-    longest_s = max(len(waveform) for waveform in waveforms) / SAMPLING_RATE
-    if longest_s > WINDOW_S:
-        raise ValueError(f"a clip of {longest_s:.2f} s does not fit Whisper's window of {WINDOW_S:.0f} s")
-    features = log_mel(whisper, waveforms, frames=audio_frames(longest_s, audio_context))
-    if floors:
-        features = features.maximum(torch.tensor(floors, device=features.device)[:, None, None])
+    alike: dict[int, list[int]] = {}
+    for row, waveform in enumerate(waveforms):
+        seconds = len(waveform) / SAMPLING_RATE
+        if seconds > WINDOW_S:
+            raise ValueError(f"a clip of {seconds:.2f} s does not fit Whisper's window of {WINDOW_S:.0f} s")
+        alike.setdefault(audio_frames(seconds, audio_context), []).append(row)
+    states: dict[int, Tensor] = {}
+    for frames, rows in alike.items():
+        features = log_mel(whisper, [waveforms[row] for row in rows], frames=frames)
+        if floors:
+            least = torch.tensor([floors[row] for row in rows], device=features.device)
+            features = features.maximum(least[:, None, None])
+        states |= zip(rows, _hear(whisper, features), strict=True)
+    return pad_states([states[row] for row in range(len(waveforms))])
+
+
+def _hear(whisper: Whisper, features: Tensor) -> Tensor:
     encoder = whisper.core.get_encoder()
     states: Tensor = encoder(features.to(encoder.conv1.weight.dtype)).last_hidden_state
     return states
@@ -247,7 +260,7 @@ def log_mel(whisper: Whisper, waveforms: Sequence[Waveform], *, frames: int) -> 
 
 def decode_states(
     whisper: Whisper,
-    states: Tensor,
+    states: EncoderStates,
     prefixes: Sequence[Sequence[int]],
     *,
     seconds: Sequence[float],
@@ -260,29 +273,31 @@ def decode_states(
         whisper: Model and companions.
         states: What `encode` returned.
         prefixes: What the decoder is given for each row; all of one length.
-        seconds: Duration of each row, which caps its tokens.
+        seconds: Duration of each row, which limits its tokens.
         num_beams: Beams of the search; 1 is greedy.
         timestamps: Whether to apply Whisper's rules of timestamp tokens.
     """
-    positions = whisper.config.max_target_positions
     start = len(prefixes[0])
-    caps = torch.tensor([min(start + token_cap(duration), positions) for duration in seconds])
-    config = _search_config(whisper, max_length=int(caps.max()), num_beams=num_beams)
+    room = whisper.config.max_target_positions - start
+    limits = [RowLimits(min(token_cap(s), room), longest_repetition(s)) for s in seconds]
+    config, end = whisper.generation_config, int(whisper.tokenizer.eos_token_id)
     rules = [WhisperTimeStampLogitsProcessor(config, begin_index=start)] if timestamps else []
-    model: Any = whisper.core
-    sequences = GenerationMixin.generate(
-        model,
-        generation_config=config,
-        encoder_outputs=BaseModelOutput(last_hidden_state=states),
-        # Whisper masks nothing; without a mask transformers warns about padding that is not there.
-        attention_mask=torch.ones(states.shape[:2], dtype=torch.long, device=states.device),
-        decoder_input_ids=torch.tensor(prefixes, device=whisper.device),
-        logits_processor=LogitsProcessorList(rules),
-        stopping_criteria=StoppingCriteriaList([_RowCaps(caps.to(whisper.device))]),
+    search = (
+        search_greedily if num_beams == 1 and is_plain(config) else partial(search_beams, num_beams=num_beams)
     )
-    limits = (caps - start).tolist()
-    rows = sequences[:, start:].tolist()
-    return [_to_generation(whisper, row, limit) for row, limit in zip(rows, limits, strict=True)]
+    found = search(
+        whisper.core,
+        states,
+        torch.tensor(prefixes, device=whisper.device),
+        config=config,
+        limits=limits,
+        end=end,
+        rules=LogitsProcessorList(rules),
+    )
+    return [
+        Generation(text_of(whisper, row.tokens).strip(), tuple(row.tokens), looping=not row.ended)
+        for row in found
+    ]
 
 
 def token_cap(duration_s: float) -> int:
@@ -300,37 +315,6 @@ def token_cap(duration_s: float) -> int:
 @lru_cache(maxsize=4)
 def _log_mel(num_mel_bins: int, device: torch.device) -> LogMel:
     return LogMel(num_mel_bins).to(device)
-
-
-def _search_config(whisper: Whisper, *, max_length: int, num_beams: int) -> GenerationConfig:
-    """Return the checkpoint's own settings (suppressed tokens, special ids) with our search."""
-    config: GenerationConfig = deepcopy(whisper.generation_config)
-    config.update(
-        max_length=max_length,
-        max_new_tokens=None,
-        num_beams=num_beams,
-        do_sample=False,
-        use_cache=True,
-        return_dict_in_generate=False,
-    )
-    return config
-
-
-class _RowCaps(StoppingCriteria):
-    """End each row at its own length, so that a row's transcript does not depend on its neighbours."""
-
-    def __init__(self, caps: Tensor) -> None:
-        self.caps = caps
-
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        beams = len(input_ids) // len(self.caps)
-        return input_ids.shape[1] >= self.caps.repeat_interleave(beams)
-
-
-def _to_generation(whisper: Whisper, row: list[int], limit: int) -> Generation:
-    end = whisper.tokenizer.eos_token_id
-    tokens = tuple(takewhile(lambda token: token != end, row))
-    return Generation(text_of(whisper, tokens).strip(), tokens, looping=len(tokens) >= limit)
 
 
 def text_of(whisper: Whisper, tokens: Sequence[int]) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from whisper_peft.evaluation.encoder_states import EncoderStates, cross_attention_within
 from whisper_peft.evaluation.generation import Generation, log_mel, token_id
 from whisper_peft.model.loading import Whisper
 from whisper_peft.model.log_mel import MAX_FRAMES
@@ -97,7 +98,7 @@ def quietest_feature(whisper: Whisper, waveform: Waveform) -> float:
     return loudest - DYNAMIC_RANGE
 
 
-def detect_languages(whisper: Whisper, states: Tensor) -> list[str]:
+def detect_languages(whisper: Whisper, states: EncoderStates) -> list[str]:
     """Return the code of the likeliest language of each row of encoder states. Call it while `listening`."""
     start = whisper.generation_config.decoder_start_token_id
     logits = _next_logits(whisper, states, [[start]] * len(states))
@@ -107,7 +108,10 @@ def detect_languages(whisper: Whisper, states: Tensor) -> list[str]:
 
 
 def find_silent_windows(
-    whisper: Whisper, states: Tensor, prefixes: Sequence[Sequence[int]], generations: Sequence[Generation]
+    whisper: Whisper,
+    states: EncoderStates,
+    prefixes: Sequence[Sequence[int]],
+    generations: Sequence[Generation],
 ) -> list[bool]:
     """Tell the windows in which nobody speaks, whatever was generated for them. Call it while `listening`.
 
@@ -122,7 +126,7 @@ def find_silent_windows(
         doubt
         and (
             compression_ratio(generation.text) > COMPRESSION_RATIO
-            or _certainty(whisper, states[row : row + 1], prefix, generation) < MEAN_LOG_PROBABILITY
+            or _certainty(whisper, states[row], prefix, generation) < MEAN_LOG_PROBABILITY
         )
         for row, (doubt, prefix, generation) in enumerate(zip(doubtful, prefixes, generations, strict=True))
     ]
@@ -139,21 +143,24 @@ def compression_ratio(text: str) -> float:
     return len(content) / len(zlib.compress(content))
 
 
-def _next_logits(whisper: Whisper, states: Tensor, prefixes: Sequence[Sequence[int]]) -> Tensor:
-    output = whisper.core(
-        encoder_outputs=BaseModelOutput(last_hidden_state=states),
-        decoder_input_ids=torch.tensor(prefixes, device=states.device),
-    )
+def _next_logits(whisper: Whisper, states: EncoderStates, prefixes: Sequence[Sequence[int]]) -> Tensor:
+    with cross_attention_within(whisper.core, states.mask):
+        output = whisper.core(
+            encoder_outputs=BaseModelOutput(last_hidden_state=states.hidden),
+            decoder_input_ids=torch.tensor(prefixes, device=whisper.device),
+        )
     logits: Tensor = output.logits[:, -1].float()
     return logits
 
 
-def _certainty(whisper: Whisper, states: Tensor, prefix: Sequence[int], generation: Generation) -> float:
+def _certainty(
+    whisper: Whisper, states: EncoderStates, prefix: Sequence[int], generation: Generation
+) -> float:
     """Return the mean log-probability of a window's words and end-of-text."""
     end = whisper.tokenizer.eos_token_id
-    tokens = torch.tensor([*prefix, *generation.tokens, end], device=states.device)
+    tokens = torch.tensor([*prefix, *generation.tokens, end], device=whisper.device)
     output = whisper.core(
-        encoder_outputs=BaseModelOutput(last_hidden_state=states), decoder_input_ids=tokens[None, :-1]
+        encoder_outputs=BaseModelOutput(last_hidden_state=states.hidden), decoder_input_ids=tokens[None, :-1]
     )
     log_probabilities = output.logits[0, len(prefix) - 1 :].float().log_softmax(dim=-1)
     written = tokens[len(prefix) :]

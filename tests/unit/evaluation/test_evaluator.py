@@ -75,11 +75,15 @@ def test_rows_come_back_in_the_order_of_the_split(tiny_en: Whisper, echo: list[l
     assert echo == [[5.0, 4.0], [3.0, 2.0], [1.0]]
 
 
-def test_a_cut_context_is_shared_only_by_rows_that_have_it_anyway(
+def test_a_batch_of_short_speech_has_the_audio_seconds_of_a_full_one(
     tiny_en: Whisper, echo: list[list[float]]
 ) -> None:
-    _evaluate(tiny_en, [_hum(s) for s in (1.9, 4.1, 2.0, 4.4)], batch_size=4, audio_context="cut")
-    assert echo == [[4.4, 4.1], [2.0, 1.9]]
+    rows = [_hum(s) for s in (15.0, 14.8, 14.9, 3.0, 2.9)]
+    _evaluate(tiny_en, rows, batch_size=1, audio_context="cut")
+    assert echo == [[15.0, 14.9], [14.8, 3.0], [2.9]]
+    echo.clear()
+    _evaluate(tiny_en, rows, batch_size=2)
+    assert echo == [[15.0, 14.9], [14.8, 3.0], [2.9]]
 
 
 def test_unusable_recordings_are_counted_by_reason(tiny_en: Whisper, echo: list[list[float]]) -> None:

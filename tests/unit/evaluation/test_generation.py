@@ -17,6 +17,7 @@ from whisper_peft.errors import DataError, EvaluationError
 from whisper_peft.evaluation import generation
 from whisper_peft.evaluation.generation import (
     MAX_PROMPT_TOKENS,
+    decode_states,
     decoder_prefix,
     encode,
     generate,
@@ -147,11 +148,35 @@ def test_beam_search_ends_each_row_too(
     assert [row.text.lower() for row in rows] == [alone[place].text.lower() for place in (0, 3)]
 
 
-def test_a_cut_context_is_as_long_as_the_longest_clip(tiny_en: Whisper, clips: list[Waveform]) -> None:
+def test_a_cut_context_is_as_long_as_the_clip_itself(tiny_en: Whisper, clips: list[Waveform]) -> None:
     with listening(tiny_en):
-        states = encode(tiny_en, clips[:2], audio_context="cut")
-    half_seconds = int(np.ceil(max(len(clip) for clip in clips[:2]) / 8_000))
-    assert states.shape == (2, 25 * half_seconds, tiny_en.config.d_model)
+        states = encode(tiny_en, clips, audio_context="cut")
+        alone = encode(tiny_en, clips[:1], audio_context="cut")
+    half_seconds = [int(np.ceil(len(clip) / 8_000)) for clip in clips]
+    assert states.lengths == tuple(25 * number for number in half_seconds)
+    assert states.hidden.shape == (4, 25 * max(half_seconds), tiny_en.config.d_model)
+    torch.testing.assert_close(states[0].hidden, alone.hidden)
+
+
+def test_rows_of_different_context_share_a_batch_and_write_as_if_alone(
+    tiny_en: Whisper, clips: list[Waveform]
+) -> None:
+    alone = [generate(tiny_en, [clip], language=None, audio_context="cut")[0] for clip in clips]
+    assert generate(tiny_en, clips, language=None, audio_context="cut") == alone
+    beams = generate(tiny_en, [clips[0], clips[3]], language=None, audio_context="cut", num_beams=2)
+    assert beams[0] == generate(tiny_en, clips[:1], language=None, audio_context="cut", num_beams=2)[0]
+
+
+def test_a_row_does_not_hear_the_padding_of_its_batch(tiny_en: Whisper, clips: list[Waveform]) -> None:
+    """The padding is zeros: were it heard, it would take attention from the speech."""
+    with listening(tiny_en):
+        states = encode(tiny_en, [clips[0], clips[3]], audio_context="cut")
+        prefixes = [decoder_prefix(tiny_en, None, "transcribe")] * 2
+        louder = dataclasses.replace(states, hidden=states.hidden.clone())
+        louder.hidden[0, states.lengths[0] :] = 9.0
+        seconds = [len(clip) / 16_000 for clip in (clips[0], clips[3])]
+        expected = decode_states(tiny_en, states, prefixes, seconds=seconds)
+        assert decode_states(tiny_en, louder, prefixes, seconds=seconds) == expected
 
 
 def test_a_clip_over_30_s_is_a_bug_of_the_caller(tiny_en: Whisper) -> None:
