@@ -47,11 +47,12 @@ def parse_command(default: CommandT, args: Sequence[str], *, prog: str) -> tuple
         prog: The command, for the help.
 
     Raises:
-        RecipeError: If a flag is unknown.
+        RecipeError: If a flag is unknown, or a word is empty that should name something.
         SystemExit: With 0 after `--help`, with 2 after a word that is missing or of the wrong type.
     """
     known = dict(_flags(default))
     typed = [_known_flag(word, known, prog) for word in args if word.startswith("--") and word != "--help"]
+    _refuse_empty(args, prog)
     command = tyro.cli(type(default), default=default, args=args, prog=prog, registry=_REGISTRY)
     overrides: dict[str, Any] = {}
     for flag in typed:
@@ -97,6 +98,16 @@ def _known_flag(word: str, known: dict[str, tuple[str, ...]], prog: str) -> str:
     if flag not in known:
         raise RecipeError(f"{flag} is not a flag of {prog}", todo=suggest_field(flag, list(known)))
     return flag
+
+
+def _refuse_empty(args: Sequence[str], prog: str) -> None:
+    """Refuse an empty word, such as an unset shell variable leaves: as a path it is the current folder."""
+    for before, word in zip(["", *args], args, strict=False):
+        flag, _, value = word.partition("=") if word.startswith("--") and "=" in word else (before, "", word)
+        if value or flag == "--prompt":
+            continue
+        name = flag.replace("_", "-") if flag.startswith("--") else f"an argument of {prog}"
+        raise RecipeError(f"{name} is empty", "it names nothing", "give a value (. is the current folder)")
 
 
 def _can_be_typed(field: FieldInfo) -> bool:

@@ -22,14 +22,16 @@ small = st.floats(min_value=1e-12, max_value=1.0)
 
 recipes = st.builds(
     Recipe,
-    name=st.text(),
+    name=st.text(min_size=1),
     model=st.builds(
         ModelSection,
-        name=st.text(),
-        language=st.none() | st.text(),
+        name=st.text(min_size=1),
+        language=st.none() | st.text(min_size=1),
         quantize=st.sampled_from(["none", "int8", "nf4"]),
     ),
-    data=st.builds(DataSection, source=st.text(), train=st.text(), max_duration_s=st.floats(0.5, 30)),
+    data=st.builds(
+        DataSection, source=st.text(min_size=1), train=st.text(min_size=1), max_duration_s=st.floats(0.5, 30)
+    ),
     augment=st.builds(
         AugmentSection,
         noise=st.builds(
@@ -38,7 +40,9 @@ recipes = st.builds(
         speed=st.builds(Speed, factors=st.lists(st.floats(0.1, 10)).map(tuple)),
     ),
     adapter=st.builds(
-        AdapterSection, r=st.integers(1, 4096), targets=st.text() | st.lists(st.text()).map(tuple)
+        AdapterSection,
+        r=st.integers(1, 4096),
+        targets=st.text(min_size=1) | st.lists(st.text(min_size=1)).map(tuple),
     ),
     train=st.builds(
         TrainSection,

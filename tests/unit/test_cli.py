@@ -221,6 +221,28 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(called, capsys, words, m
     assert called.args == ()
 
 
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["finetune", "demo", "--data.source", ""], "--data.source"),
+        (["finetune", "demo", "--output-dir="], "--output-dir"),
+        (["merge", "RUN", "--output-dir", ""], "--output-dir"),
+        (["transcribe", "RUN", "a.wav", "--output_dir", ""], "--output-dir"),
+        (["transcribe", "RUN", "a.wav", ""], "an argument of whisper-peft transcribe"),
+        (["evaluate", ""], "an argument of whisper-peft evaluate"),
+    ],
+)
+def test_an_empty_word_is_not_taken_for_the_current_folder(called, capsys, words, named):
+    assert exit_code(*words) == 2
+    assert capsys.readouterr().err.startswith(f"error: {named} is empty - ")
+    assert called.args == ()
+
+
+def test_an_empty_prompt_is_none(called):
+    assert exit_code("transcribe", "RUN", "a.wav", "--prompt", "") == 0
+    assert called.kwargs["prompt"] == ""
+
+
 def test_all_wrong_values_are_told_at_once(called, capsys):
     assert exit_code("finetune", "demo", "--train.max-steps", "0", "--adapter.r", "0") == 2
     printed = capsys.readouterr().err

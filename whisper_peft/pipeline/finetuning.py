@@ -119,7 +119,7 @@ def finetune(
     sections |= {"eval": eval, "merge": merge}
     overrides: dict[str, Any] = {name: fields for name, fields in sections.items() if fields}
     if output_dir is not None:
-        overrides["output_dir"] = Path(output_dir)
+        overrides["output_dir"] = output_dir
     chosen = resolve_recipe(recipe, overrides)
     _refuse_idle_patience(chosen)
     accelerator = start_processes(chosen.model.device)

@@ -5,15 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class Section(BaseModel):
-    """A frozen group of fields that refuses names it does not know."""
+    """A frozen group of fields that refuses names it does not know, and values that are empty texts."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_empty(cls, value: Any) -> Any:
+        """Refuse an empty text: as a path it would be the current folder."""
+        if isinstance(value, str) and not value:
+            raise PydanticCustomError("empty", "an empty text names nothing")
+        return value
 
 
 class ModelSection(Section):

@@ -100,3 +100,9 @@ def test_field_names_are_those_of_the_sections():
     names = set(field_names())
     assert {"train.max_steps", "augment.spec_augment.p", "output_dir", "name"} <= names
     assert "train" not in names
+
+
+@pytest.mark.parametrize("name", ["data.source", "data.train", "data.eval", "model.name", "output_dir"])
+def test_an_empty_text_is_refused(name):
+    with pytest.raises(RecipeError, match=f"^{name} is '' - an empty text names nothing - "):
+        apply_overrides(Recipe(), {name: ""})
