@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whisper_peft.benchmarking.runner import benchmark as benchmark
     from whisper_peft.cli import main as main
     from whisper_peft.diagnostics import doctor as doctor
     from whisper_peft.errors import WhisperPeftError as WhisperPeftError
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "benchmarking.runner": "benchmark",
     "cli": "main",
     "diagnostics": "doctor",
     "errors": "WhisperPeftError",

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from tyro import MISSING
 from tyro.conf import Positional, arg
 
 import whisper_peft
+from whisper_peft.benchmarking.summary_text import benchmark_text
 from whisper_peft.errors import AudioError, DataError, RecipeError, StorageError, did_you_mean, first_of
 from whisper_peft.flags import RecipeFlags, parse_command
 from whisper_peft.recipe.catalog import (
@@ -113,6 +115,27 @@ class Transcribe:
 
 
 @dataclass(frozen=True)
+class Benchmark:
+    """Compare training with transformers' padded recipe, in turn, on your model, speech and machine."""
+
+    recipe: Annotated[Positional[str], arg(metavar="NAME_OR_YAML")] = "lora-librispeech"
+    """A named recipe (whisper-peft recipes list) or a recipe's YAML file."""
+    what: tuple[Literal["train", "evaluate", "log-mel"], ...] = ("train",)
+    """Training; transcribing, ours at cut context and the reference at 30 s; log-mel spectrograms."""
+    rounds: int = 2
+    """How often each side runs, in turn."""
+    wer: bool = True
+    """Score both adapters after training, at full and at cut context."""
+    ours: tuple[str, ...] = ()
+    """Fields of our side alone, such as model.precision=bf16."""
+    reference: tuple[str, ...] = ()
+    """Fields of the reference alone, such as model.precision=bf16 train.workers=1."""
+    json: Path | None = None
+    """File to write everything measured to, beside benchmark.json in the output folder."""
+    fields: RecipeFlags = field(default_factory=Recipe)
+
+
+@dataclass(frozen=True)
 class Report:
     """Write a run's report.html again from its report.json."""
 
@@ -208,6 +231,36 @@ def run_transcribe(words: list[str]) -> None:
         raise DataError(f"{len(refused)} of {total} recordings could not be transcribed", first_of(refused))
 
 
+def run_benchmark(words: list[str]) -> None:
+    """Compare speed, memory and WER with transformers' padded recipe, side by side."""
+    named = _first_word(words) or Benchmark.recipe
+    default = Benchmark(fields=find_recipe(named))
+    command, overrides = parse_command(default, words, prog="whisper-peft benchmark")
+    chosen = resolve_recipe(default.fields, overrides)
+    if command.json is not None:
+        _refuse_unwritable(command.json)
+    result = whisper_peft.benchmark(
+        chosen,
+        what=command.what,
+        rounds=command.rounds,
+        wer=command.wer,
+        ours=_assignments(command.ours),
+        reference=_assignments(command.reference),
+        output_dir=chosen.output_dir,
+    )
+    show(benchmark_text(result))
+    if command.json is not None:
+        _write_json(command.json, result.to_dict())
+
+
+def _assignments(words: tuple[str, ...]) -> dict[str, Any]:
+    """Return `section.field=value` words as overrides; values are read as YAML reads them."""
+    for word in words:
+        if "=" not in word:
+            raise RecipeError(f"{word} is no field=value", todo="write it as model.precision=bf16")
+    return {name: yaml.safe_load(value) for name, _, value in (word.partition("=") for word in words)}
+
+
 def run_report(words: list[str]) -> None:
     """Write a run's report.html again from its report.json."""
     command, _ = parse_command(Report(MISSING), words, prog="whisper-peft report")
@@ -246,6 +299,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "merge": run_merge,
     "transcribe": run_transcribe,
     "report": run_report,
+    "benchmark": run_benchmark,
     "recipes": run_recipes,
     "doctor": run_doctor,
 }

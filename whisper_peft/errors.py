@@ -10,6 +10,7 @@ WhisperPeftError            the user's to mend: one clear message, exit code 2
 ├── TrainingError           the loop cannot go on: diverged, wrong number of processes
 │   └── ResumeError         a checkpoint that is missing, damaged or of another run
 ├── EvaluationError         nothing to score, or an unknown normaliser
+├── BenchmarkError          two sides that cannot be compared, or one that failed
 ├── MergeError              the folded model differs from the adapter model
 └── StorageError            a folder that is full, not writable or already in use
 ```
@@ -89,6 +90,10 @@ class ResumeError(TrainingError):
 
 class EvaluationError(WhisperPeftError):
     """There is nothing to score, or no such way to score it."""
+
+
+class BenchmarkError(WhisperPeftError):
+    """The two sides of a comparison did not do the same work, or one of them failed."""
 
 
 class MergeError(WhisperPeftError):

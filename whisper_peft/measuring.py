@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import threading
 import time
 from types import TracebackType
 
@@ -58,6 +59,48 @@ def peak_memory_bytes() -> int:
         return int(sys.modules["torch"].cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+class PeakMemory:
+    """Watch the memory of this process over a `with` block, in a thread that samples it.
+
+    On CUDA the allocator keeps the peak itself. Elsewhere the resident size is read every `interval_s`: the
+    kernel's own peak (`peak_memory_bytes`) covers the whole life of a process, loading included.
+
+    Attributes:
+        before_bytes: Memory in use when the block began.
+        peak_bytes: Most memory in use within it.
+
+    Example:
+        >>> with PeakMemory() as memory:
+        ...     _ = bytearray(1024)
+        >>> memory.peak_bytes >= memory.before_bytes > 0
+        True
+    """
+
+    def __init__(self, interval_s: float = 0.02) -> None:
+        self.interval_s = interval_s
+        self.before_bytes = self.peak_bytes = 0
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        if _cuda_in_use():
+            sys.modules["torch"].cuda.reset_peak_memory_stats()
+        self.before_bytes = self.peak_bytes = memory_bytes()
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._watcher.join()
+        self.peak_bytes = peak_memory_bytes() if _cuda_in_use() else max(self.peak_bytes, memory_bytes())
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self.interval_s):
+            self.peak_bytes = max(self.peak_bytes, memory_bytes())
 
 
 def _cuda_in_use() -> bool:

@@ -37,7 +37,7 @@ def test_no_module_is_a_heap(root, name):
     assert not list((root / "whisper_peft").rglob(f"{name}.py"))
 
 
-def test_the_wheel_carries_the_recipes(root, tmp_path):
+def test_the_wheel_carries_the_recipes_and_the_reference_of_the_benchmark(root, tmp_path):
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
@@ -45,5 +45,5 @@ def test_the_wheel_carries_the_recipes(root, tmp_path):
     inside = set(zipfile.ZipFile(wheel).namelist())
     shipped = {f"whisper_peft/recipes/{path.name}" for path in (root / "recipes").glob("*.py")}
     assert shipped <= inside
-    assert "whisper_peft/py.typed" in inside
+    assert {"whisper_peft/py.typed", "whisper_peft/benchmarks/padded_reference.py"} <= inside
     assert not {name for name in inside if name.startswith(("tests/", "recipes/", "docs/"))}
