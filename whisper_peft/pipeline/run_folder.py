@@ -113,8 +113,15 @@ def _refuse_other_recipe(recipe: Recipe, stored: Recipe, folder: Path) -> None:
         raise ResumeError(
             f"{', '.join(changed)} differ from the run in {folder} (such as {field}: {now}, was {then})",
             "a resumed run ends at the same weights as one that was never stopped",
-            f"resume with {folder / RECIPE_FILE}, or train on: --adapter.init {folder / ADAPTER}",
+            f"resume with {folder / RECIPE_FILE}, or {_instead_of_resuming(folder)}",
         )
+
+
+def _instead_of_resuming(folder: Path) -> str:
+    for flag, learned in (("--adapter.init", folder / ADAPTER), ("--model.name", folder / MODEL)):
+        if learned.is_dir():
+            return f"train on: {flag} {learned}"
+    return "give a new run another --output-dir"
 
 
 def differences(recipe: Recipe, stored: Recipe) -> dict[str, tuple[object, object]]:
