@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import whisper_peft
 from whisper_peft.commands import INTERRUPTED, VERBS, run_script
@@ -31,20 +32,31 @@ def main(recipe: Recipe | None = None, args: Sequence[str] | None = None) -> Non
         whisper-peft ...
     """
     words = list(sys.argv[1:] if args is None else args)
+    with _reader_may_leave():
+        try:
+            if recipe is None:
+                _run_verb(words)
+            else:
+                run_script(recipe, words)
+        except WhisperPeftError as error:
+            tell(f"error: {error}")
+            raise SystemExit(2) from None
+        except KeyboardInterrupt as stop:
+            tell(str(stop) or "stopped by Ctrl-C")
+            raise SystemExit(INTERRUPTED) from None
+
+
+@contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """End quietly where nobody reads what is printed any more (`| head`)."""
     try:
-        if recipe is None:
-            _run_verb(words)
-        else:
-            run_script(recipe, words)
-    except WhisperPeftError as error:
-        tell(f"error: {error}")
-        raise SystemExit(2) from None
-    except KeyboardInterrupt as stop:
-        tell(str(stop) or "stopped by Ctrl-C")
-        raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
-        # the reader has gone (`| head`); Python would complain again when it closes stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(BrokenPipeError):
+            yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # Python would complain of what is still buffered when it closes stdout
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run_verb(words: list[str]) -> None:

@@ -361,12 +361,32 @@ def test_version_is_printed(capsys):
     assert capsys.readouterr().out == f"whisper-peft {whisper_peft.__version__}\n"
 
 
-def test_a_reader_that_leaves_early_is_no_error():
-    code = "from whisper_peft.cli import main; main(args=['finetune', 'demo', '--help'])"
+@pytest.mark.parametrize(
+    ("words", "unbuffered", "code"),
+    [
+        (["recipes", "list"], "", 0),
+        (["recipes", "list"], "1", 0),
+        (["finetune", "demo", "--help"], "", 0),
+        (["--version"], "", 0),
+        (["recipes", "show", "dmo"], "", 2),
+        (["transcribe", "openai/whisper-tiny.en", "CLIP"], "1", 0),
+    ],
+    ids=["list", "unbuffered list", "help", "version", "a mistake", "transcribe"],
+)
+def test_a_reader_that_leaves_early_is_no_error(words, unbuffered, code, prompts_en):
+    words = [prompts_en[1]["file_name"] if word == "CLIP" else word for word in words]
+    program = "import sys; from whisper_peft.cli import main; main(args=sys.argv[1:])"
+    reader, writer = os.pipe()
+    os.close(reader)
     ended = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", f'{sys.executable} -c "{code}" | head -1'],
-        capture_output=True,
+        [sys.executable, "-c", program, *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         check=False,
     )
-    assert ended.stderr == ""
+    os.close(writer)
+    assert ended.returncode == code
+    assert "BrokenPipe" not in ended.stderr
+    assert "Traceback" not in ended.stderr
