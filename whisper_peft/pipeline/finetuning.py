@@ -54,7 +54,7 @@ from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.reporting.figures import interval, percent, reasons
-from whisper_peft.reporting.json_lines import read_predictions
+from whisper_peft.reporting.json_lines import by_utterance, read_predictions
 from whisper_peft.reporting.model_card import write_model_card
 from whisper_peft.reporting.page import write_page
 from whisper_peft.reporting.progress import EvalProgress, SteadyConsole, TrainingProgress
@@ -387,10 +387,10 @@ def difference_interval(
     """Return the 95 % interval of WER after minus before over the same utterances, if both were scored."""
     if before is None:
         return None
-    first = {prediction.id: _counts(prediction) for prediction in before.predictions}
-    second = {prediction.id: _counts(prediction) for prediction in after.predictions}
-    both = [identity for identity in first if identity in second]
-    return paired_interval([first[i] for i in both], [second[i] for i in both], samples=samples).interval
+    first, second = by_utterance(before.predictions), by_utterance(after.predictions)
+    both = [name for name in first if name in second]
+    counts = [[_counts(scored[name]) for name in both] for scored in (first, second)]
+    return paired_interval(*counts, samples=samples).interval
 
 
 def _counts(prediction: Prediction) -> Counts:

@@ -67,7 +67,7 @@ def worst(predictions: Mapping[str, Prediction], most: int) -> tuple[Prediction,
 
 def pairs(before: Mapping[str, Prediction], after: Mapping[str, Prediction]) -> tuple[Pair, ...]:
     """Return the utterances that were scored both times, the most improved first."""
-    both = (Pair(before[name], after[name]) for name in before.keys() & after.keys())
+    both = (Pair(before[name], after[name]) for name in before if name in after)
     return tuple(sorted(both, key=lambda pair: (pair.change, -pair.before.wer, pair.before.id)))
 
 

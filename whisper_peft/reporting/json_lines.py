@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -44,7 +45,7 @@ class TrainingLog:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """The rows of `predictions.jsonl`, by utterance."""
+    """The rows of `predictions.jsonl`, as `by_utterance` names them."""
 
     before: Mapping[str, Prediction]
     after: Mapping[str, Prediction]
@@ -84,17 +85,34 @@ def read_predictions(folder: Path) -> Predictions:
     rows, damaged = _rows(folder / PREDICTIONS_FILE)
     if rows is None:
         return Predictions({}, {}, (f"{PREDICTIONS_FILE} is missing: no utterances are shown.",))
-    scored: dict[str, dict[str, Prediction]] = {"before": {}, "after": {}}
+    scored: dict[str, list[Prediction]] = {"before": [], "after": []}
     for row in rows:
         try:
             prediction = PREDICTION.validate_python({key: row[key] for key in row if key != "when"})
-            scored[row["when"]][prediction.id] = prediction
+            scored[row["when"]].append(prediction)
         except (ValidationError, KeyError):
             damaged += 1
     notes = [*_damage(PREDICTIONS_FILE, damaged)]
     if not (scored["before"] or scored["after"]):
         notes.append(f"{PREDICTIONS_FILE} holds no utterances.")
-    return Predictions(scored["before"], scored["after"], tuple(notes))
+    return Predictions(by_utterance(scored["before"]), by_utterance(scored["after"]), tuple(notes))
+
+
+def by_utterance(predictions: Iterable[Prediction]) -> dict[str, Prediction]:
+    """Return predictions by id; those of an id that a split repeats are numbered in the split's order.
+
+    Example:
+        >>> two = [Prediction("a", "yes", said, 1.0, 0.0, 0, 0, 0, 1) for said in ("yes", "no")]
+        >>> list(by_utterance(two))
+        ['a', 'a (2)']
+    """
+    met: Counter[str] = Counter()
+    named: dict[str, Prediction] = {}
+    for prediction in predictions:
+        met[prediction.id] += 1
+        number = f" ({met[prediction.id]})" if met[prediction.id] > 1 else ""
+        named[prediction.id + number] = prediction
+    return named
 
 
 def _rows(path: Path) -> tuple[list[dict[str, Any]] | None, int]:

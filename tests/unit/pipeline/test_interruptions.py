@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from whisper_peft import Utterance, finetune
 from whisper_peft.cli import main
 from whisper_peft.evaluation import evaluator
+from whisper_peft.pipeline.finetuning import difference_interval
+from whisper_peft.types import EvalResult, Prediction
 
 ADAPTER = Path("adapter") / "adapter_model.safetensors"
 
@@ -19,12 +22,13 @@ def sections(prompts_en):
         Utterance(str(n), Path(row["file_name"]), row["text"], duration_s=row["duration_s"])
         for n, row in enumerate(sorted(prompts_en, key=lambda row: row["duration_s"])[:6])
     ]
+    test = [replace(row, id="an id that repeats") for row in rows[4:]]
     return {
         "model": {"name": "openai/whisper-tiny.en", "device": "cpu"},
-        "data": {"source": {"train": rows[:4], "dev": rows[4:], "test": rows[4:]}, "dev": "dev"},
+        "data": {"source": {"train": rows[:4], "dev": rows[4:], "test": test}, "dev": "dev", "eval": "test"},
         "adapter": {"r": 4, "targets": "attention"},
         "train": {"max_steps": 3, "batch_size": 2, "learning_rate": 1e-3, "workers": 0},
-        "eval": {"steps": 2, "batch_size": 1, "audio_context": "cut"},
+        "eval": {"steps": 2, "batch_size": 1},
         "merge": {"enabled": False},
     }
 
@@ -75,6 +79,8 @@ def test_a_run_that_is_stopped_in_each_of_its_evaluations_ends_as_if_it_never_wa
     assert resumed.report["train"]["best_step"] == whole.report["train"]["best_step"]
     assert resumed.report["evaluation"]["after"]["wer"] == whole.report["evaluation"]["after"]["wer"]
     assert (folder / ADAPTER).read_bytes() == (whole.folder / ADAPTER).read_bytes()
+    difference = resumed.report["evaluation"]["difference_interval"]
+    assert difference == whole.report["evaluation"]["difference_interval"]
     assert scored_steps(folder) == scored_steps(whole.folder) == [2, 3]
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
@@ -82,6 +88,19 @@ def test_a_run_that_is_stopped_in_each_of_its_evaluations_ends_as_if_it_never_wa
 def scored_steps(folder):
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [row["step"] for row in rows if "eval_wer" in row]
+
+
+def test_the_difference_counts_every_utterance_of_an_id_that_repeats():
+    def scored(*errors):
+        rows = [Prediction("same", "a b", "", 1.0, n / 2, n, 0, 0, 2 - n) for n in errors]
+        rates = dict.fromkeys(("wer", "cer", "wer_raw", "cer_raw"), 0.5)
+        counts = dict.fromkeys(("substitutions", "deletions", "insertions", "hits", "peak_memory_bytes"), 1)
+        names = {"normalizer": "english", "language": "en", "audio_context": "full"}
+        scores = {**rates, **counts, **names, "wer_interval": (0.5, 0.5), "utterances": 2, "rtfx": 1.0}
+        return EvalResult(**scores, predictions=tuple(rows))
+
+    low, high = difference_interval(scored(2, 0), scored(0, 0), 200)
+    assert (low, high) == (-1.0, 0.0)
 
 
 def test_the_command_line_says_where_a_stopped_run_stands(monkeypatch, capsys):

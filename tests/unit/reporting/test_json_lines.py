@@ -46,6 +46,16 @@ def test_predictions_are_told_apart_by_when(run_folder: Path) -> None:
     assert predictions.after["empty"].hypothesis == "Aucun autre message"
 
 
+def test_utterances_of_one_id_stand_each_for_itself(run_folder: Path) -> None:
+    path = run_folder / "predictions.jsonl"
+    rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(row for row in rows for _ in range(2)), encoding="utf-8")
+    predictions = read_predictions(run_folder)
+    assert predictions.before.keys() == predictions.after.keys()
+    assert len(predictions.before) == 2 * 53
+    assert [one.id for one in predictions.before.values()].count("empty") == 2
+
+
 def test_empty_and_damaged_predictions_are_noted(run_folder: Path) -> None:
     path = run_folder / "predictions.jsonl"
     path.write_text("")
