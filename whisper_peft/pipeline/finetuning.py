@@ -72,7 +72,7 @@ from whisper_peft.training.events import Callback, Event
 from whisper_peft.training.interruption import sigterm_as_ctrl_c
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
-from whisper_peft.training.processes import on_main_process, start_processes
+from whisper_peft.training.processes import failing_together, on_main_process, start_processes
 from whisper_peft.types import EvalResult, MergeResult, Prediction, TrainResult
 
 NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
@@ -125,7 +125,8 @@ def finetune(
     accelerator = start_processes(chosen.model.device)
     folder = on_main_process(accelerator, lambda: choose_folder(chosen, resume=resume))
     try:
-        return Finetuning(chosen, folder, accelerator, resume, tuple(callbacks)).run()
+        with failing_together(accelerator):
+            return Finetuning(chosen, folder, accelerator, resume, tuple(callbacks)).run()
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno not in NO_STORAGE:
             raise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -14,6 +16,8 @@ import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import broadcast_object_list
+from torch.distributed import DistError
+from torch.distributed.distributed_c10d import _get_default_store
 
 from whisper_peft.errors import TrainingError, WhisperPeftError
 from whisper_peft.measuring import usable_cores
@@ -24,6 +28,9 @@ LONGEST_WAIT = timedelta(hours=3)
 10 to 30 minutes. A process that dies is noticed at once all the same."""
 
 Result = TypeVar("Result")
+
+_together = itertools.count()
+"""Numbers the work that processes do together, so that a failure is not taken for one of earlier work."""
 
 
 def start_processes(device: DeviceName) -> Accelerator:
@@ -99,6 +106,39 @@ def _launcher() -> psutil.Process | None:
         return parent
     except psutil.Error:
         return None
+
+
+@contextmanager
+def failing_together(accelerator: Accelerator) -> Iterator[None]:
+    """Keep the traceback of the process that fails first; the others, which wait for it in vain, name it.
+
+    Errors that a user can mend pass as they are.
+
+    Raises:
+        TrainingError: If another process has failed.
+    """
+    number = next(_together)
+    try:
+        yield
+    except BaseException as error:
+        first = _first_to_fail(number, accelerator) if accelerator.num_processes > 1 else None
+        mendable = isinstance(error, WhisperPeftError) or not isinstance(error, Exception)
+        if mendable or first in (None, accelerator.process_index):
+            raise
+        raise TrainingError(
+            f"process {first} of {accelerator.num_processes} failed",
+            "the others cannot go on without it",
+            "its own message says why",
+        ) from None
+
+
+def _first_to_fail(number: int, accelerator: Accelerator) -> int:
+    """Return the rank of the first process to get here, which tells the others before it is gone."""
+    try:
+        key, rank = f"whisper_peft/failed/{number}", str(accelerator.process_index)
+        return int(_get_default_store().compare_set(key, "", rank))
+    except DistError:  # the store goes with the main process where no launcher keeps it
+        return 0
 
 
 def total_over_processes(accelerator: Accelerator, *numbers: float) -> list[float]:

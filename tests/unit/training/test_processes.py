@@ -81,3 +81,32 @@ def test_a_run_on_the_cpu_may_follow_one_on_a_gpu(monkeypatch):
     start_processes("cpu")
     monkeypatch.setitem(PartialState._shared_state, "device", torch.device("cuda"))
     assert start_processes("cpu").device.type == "cpu"
+
+
+ONE_FAILS = """
+from whisper_peft.errors import TrainingError
+from whisper_peft.training.processes import failing_together, start_processes, total_over_processes
+
+accelerator = start_processes("cpu")
+with failing_together(accelerator):
+    total_over_processes(accelerator, 1.0)
+try:
+    with failing_together(accelerator):
+        if accelerator.process_index == 1:
+            raise ZeroDivisionError
+        total_over_processes(accelerator, 1.0)
+except TrainingError as error:
+    print(error, flush=True)
+"""
+
+
+def test_where_one_process_fails_the_others_name_it_in_one_sentence(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(ONE_FAILS)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3"]
+    done = subprocess.run([*torchrun, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    (sentence,) = {line for line in done.stdout.splitlines() if line}
+    assert sentence.startswith("process 1 of 3 failed - ")
+    assert "[rank1]: ZeroDivisionError" in done.stderr
+    assert "RuntimeError" not in done.stderr
