@@ -54,6 +54,33 @@ def language_code(language: str) -> str:
     )
 
 
+def told_language(language: str | None, *, multilingual: bool) -> str:
+    """Return the code of the language that a checkpoint is told; `en` for English-only checkpoints.
+
+    Raises:
+        DataError: If the language is unknown, a multilingual checkpoint is given none, or an English-only one
+            another.
+
+    Example:
+        >>> told_language("French", multilingual=True), told_language(None, multilingual=False)
+        ('fr', 'en')
+    """
+    code = language_code(language) if language else None
+    if multilingual and code is None:
+        raise DataError(
+            "no language is given",
+            "a multilingual checkpoint is always told the language: on short clips it guesses badly",
+            "set model.language, such as --model.language fr, or give the rows a language column",
+        )
+    if not multilingual and code not in (None, "en"):
+        raise DataError(
+            f"language {language!r} for an English-only checkpoint",
+            "it knows no other language",
+            "choose a multilingual checkpoint, such as openai/whisper-tiny, or leave the language out",
+        )
+    return code or "en"
+
+
 def recase(text: str, case: TextCase) -> str:
     """Return the text in the wanted case; auto, which is for a corpus to decide, is as it is.
 
@@ -103,7 +130,7 @@ class Labeller:
         """Return the target of an utterance.
 
         Raises:
-            DataError: If a multilingual checkpoint is given a row without a language, or an unknown one.
+            DataError: If the language of the row is unknown, missing, or not one that the checkpoint is told.
         """
         prefix = self.prefix(utterance)
         text = self._text_ids(utterance)
@@ -118,22 +145,14 @@ class Labeller:
     def prefix(self, utterance: Utterance) -> tuple[int, ...]:
         """Return the tokens before the text, from start-of-transcript to no-timestamps."""
         start, plain = self._id("<|startoftranscript|>"), self._id("<|notimestamps|>")
+        language = self._language(utterance)
         if not self.multilingual:
             return start, plain
-        language = self._language(utterance)
         task = utterance.task or self.task
         return start, self._id(f"<|{language}|>"), self._id(f"<|{task}|>"), plain
 
     def _language(self, utterance: Utterance) -> str:
-        if utterance.language:
-            return language_code(utterance.language)
-        if self.language is None:
-            raise DataError(
-                f"utterance {utterance.id} has no language",
-                "a multilingual checkpoint is told the language of every row",
-                "set model.language, such as --model.language fr, or give the rows a language column",
-            )
-        return self.language
+        return told_language(utterance.language or self.language, multilingual=self.multilingual)
 
     def _text_ids(self, utterance: Utterance) -> list[int]:
         text = recase(utterance.text.strip(), self.text_case)

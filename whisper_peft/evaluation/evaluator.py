@@ -86,8 +86,8 @@ def evaluate_utterances(
             together; it may raise `EvaluationAbandoned`.
 
     Raises:
-        EvaluationError: If nothing can be scored, or a multilingual checkpoint is given no language.
-        DataError: If a language is unknown.
+        EvaluationError: If nothing can be scored.
+        DataError: If a language is unknown, missing, or not one that the checkpoint is told.
         EvaluationAbandoned: If `progress` of any process raises it.
     """
     rows = _with_language(whisper, draw_evenly(utterances, section.max_utterances), language)

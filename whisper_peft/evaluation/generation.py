@@ -21,8 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessorList, WhisperTimeStampLogitsProcessor
 
 from whisper_peft.data.batching import context_frames
-from whisper_peft.data.labels import language_code
-from whisper_peft.errors import EvaluationError
+from whisper_peft.data.labels import told_language
 from whisper_peft.evaluation.beam_search import search_beams
 from whisper_peft.evaluation.encoder_states import EncoderStates, pad_states
 from whisper_peft.evaluation.endings import RowLimits, longest_repetition
@@ -82,8 +81,7 @@ def generate_transcripts(
         prompt_tokens: Text that comes before, as tokens; the last 223 are read.
 
     Raises:
-        EvaluationError: If a multilingual checkpoint is given no language.
-        DataError: If a language is unknown.
+        DataError: If a language is unknown, missing, or not one that the checkpoint is told.
     """
     generations = generate(
         whisper,
@@ -138,8 +136,7 @@ def decoder_prefix(
     """Return the tokens that the decoder is given: previous text, start, language, task, no-timestamps.
 
     Raises:
-        EvaluationError: If a multilingual checkpoint is given no language, or an English-only one another.
-        DataError: If the language is unknown.
+        DataError: If a language is unknown, missing, or not one that the checkpoint is told.
     """
     names = ["<|startoftranscript|>"]
     code = check_language(whisper, language)
@@ -164,25 +161,9 @@ def check_language(whisper: Whisper, language: str | None) -> str:
     """Return the code of the language that the checkpoint is told; `en` for English-only checkpoints.
 
     Raises:
-        EvaluationError: If a multilingual checkpoint is given no language, or an English-only one another.
-        DataError: If the language is unknown.
+        DataError: If the language is unknown, missing, or not one that the checkpoint is told.
     """
-    code = language_code(language) if language else None
-    if whisper.is_multilingual:
-        if code:
-            return code
-        raise EvaluationError(
-            "no language is given",
-            "a multilingual checkpoint is always told the language: on short clips it guesses badly",
-            "set model.language, such as --model.language fr, or give the rows a language column",
-        )
-    if code not in (None, "en"):
-        raise EvaluationError(
-            f"language {language!r} for an English-only checkpoint",
-            "it knows no other language",
-            "choose a multilingual checkpoint, such as openai/whisper-tiny, or leave the language out",
-        )
-    return "en"
+    return told_language(language, multilingual=whisper.is_multilingual)
 
 
 @contextmanager

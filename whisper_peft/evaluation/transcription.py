@@ -82,8 +82,8 @@ def transcribe_files(
     Raises:
         AudioError: If the only recording cannot be used, or a file that is named is missing. One of several
             that cannot be used is left out.
-        DataError: If a folder has no recordings, none can be used, or the language is unknown.
-        EvaluationError: If a multilingual checkpoint is given no language.
+        DataError: If a folder has no recordings, none can be used, or the language is unknown, missing, or
+            not one that the checkpoint is told.
     """
     if language != DETECT:
         check_language(whisper, language)

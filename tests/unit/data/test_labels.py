@@ -68,6 +68,13 @@ def test_a_row_without_language_is_refused_by_a_multilingual_checkpoint(base):
     assert labeller(utterance(language="fr"))
 
 
+def test_a_row_of_another_language_is_refused_by_an_english_only_checkpoint(base):
+    labeller = Labeller(base.tokenizer, multilingual=False, language=None)
+    assert labeller(utterance(language="en")) == labeller(utterance())
+    with pytest.raises(DataError, match="language 'fr' for an English-only checkpoint"):
+        labeller(utterance(language="fr"))
+
+
 def test_names_codes_and_locales_of_languages_are_understood():
     assert [language_code(name) for name in ("French", "fr", "fr-CA", "EN_us", "castilian")] == [
         "fr", "fr", "fr", "en", "es",

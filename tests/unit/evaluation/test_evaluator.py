@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whisper_peft.errors import EvaluationError
+from whisper_peft.errors import DataError, EvaluationError
 from whisper_peft.evaluation import evaluator
 from whisper_peft.evaluation.evaluator import EvaluationAbandoned, draw_evenly, evaluate_utterances
 from whisper_peft.evaluation.generation import Generation
@@ -116,7 +116,7 @@ def test_translations_are_scored_as_english(base: Whisper, echo: list[list[float
 
 
 def test_a_row_without_language_stops_a_multilingual_evaluation(base: Whisper) -> None:
-    with pytest.raises(EvaluationError, match="no language is given"):
+    with pytest.raises(DataError, match="no language is given"):
         _evaluate(base, [_hum(1.0)])
 
 

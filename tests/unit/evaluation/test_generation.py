@@ -13,7 +13,7 @@ import torch
 
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.labels import Labeller
-from whisper_peft.errors import DataError, EvaluationError
+from whisper_peft.errors import DataError
 from whisper_peft.evaluation import generation
 from whisper_peft.evaluation.generation import (
     MAX_PROMPT_TOKENS,
@@ -93,12 +93,12 @@ def test_previous_text_comes_first_and_keeps_its_last_tokens(tiny_en: Whisper) -
 
 
 def test_a_multilingual_checkpoint_refuses_to_guess_the_language(base: Whisper) -> None:
-    with pytest.raises(EvaluationError, match="no language is given"):
+    with pytest.raises(DataError, match="no language is given"):
         decoder_prefix(base, None, "transcribe")
 
 
 def test_an_english_only_checkpoint_refuses_other_languages(tiny_en: Whisper) -> None:
-    with pytest.raises(EvaluationError, match="English-only"):
+    with pytest.raises(DataError, match="English-only"):
         decoder_prefix(tiny_en, "fr", "transcribe")
 
 

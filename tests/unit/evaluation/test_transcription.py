@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from whisper_peft.data.decoding import decode
-from whisper_peft.errors import AudioError, DataError, EvaluationError
+from whisper_peft.errors import AudioError, DataError
 from whisper_peft.evaluation.generation import MAX_PROMPT_TOKENS, generate_transcripts
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import score
@@ -129,7 +129,7 @@ def test_auto_detects_the_language(base: Whisper, prompts_fr: list[dict[str, Any
 
 
 def test_a_multilingual_checkpoint_wants_a_language_or_auto(base: Whisper, short: Path) -> None:
-    with pytest.raises(EvaluationError, match="no language is given"):
+    with pytest.raises(DataError, match="no language is given"):
         transcribe_files(base, [short], language=None)
 
 
