@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from whisper_peft.benchmarking.comparison import BenchmarkResult, Spread, TrainingComparison, fit_steps
-from whisper_peft.reporting.figures import MIB
+from whisper_peft.reporting import figures
 
 COLORS = {"reference": "#6b7280", "ours": "#1557b0"}
 """The report's colours of before and after."""
@@ -38,7 +38,7 @@ def _panels(result: BenchmarkResult) -> list[Any]:
     if train is not None:
         speeds = {side: train.speed(side) for side in COLORS}
         panels.append(lambda axes: _bars(axes, "training: audio-seconds per second", speeds))
-        memory = {side: _scaled(train.memory(side), 1 / MIB) for side in COLORS}
+        memory = {side: _scaled(train.memory(side), 1 / figures.MIB) for side in COLORS}
         panels.append(lambda axes: _bars(axes, "training: peak memory above start, MiB", memory))
         panels.append(lambda axes: _steps(axes, train))
     if evaluate is not None:
@@ -56,7 +56,7 @@ def _bars(axes: Any, title: str, spreads: dict[str, Spread]) -> None:
     for place, (side, values) in enumerate(spreads.items()):
         whisker = [[values.median - values.min], [values.max - values.median]]
         axes.bar(place, values.median, color=COLORS[side], yerr=whisker, ecolor=QUIET, capsize=4, width=0.6)
-        axes.annotate(f"{values.median:,.3g}", (place, values.max), ha="center", va="bottom")
+        axes.annotate(figures.number(values.median), (place, values.max), ha="center", va="bottom")
     axes.set_xticks(range(len(spreads)), list(spreads))
     axes.set_title(title, fontsize=10, loc="left")
     axes.margins(y=0.15)

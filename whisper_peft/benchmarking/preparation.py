@@ -100,6 +100,8 @@ def prepare(
         ModelError: If there is no such model.
     """
     plain = recipe.model_copy(update={"augment": AugmentSection()})
+    for overrides in (ours, reference):
+        _refuse_unlike(apply_overrides(plain, overrides))
     speech = open_speech(plain)
     if speech.train.is_stream:
         raise BenchmarkError(
@@ -116,7 +118,6 @@ def prepare(
     sides = {"ours": apply_overrides(plain, ours), "reference": apply_overrides(plain, reference)}
     model = _save_model(whisper, folder / "model")
     for name, side in sides.items():
-        _refuse_unlike(side)
         named = side.model.model_copy(update={"name": str(model)})
         source = side.data.model_copy(update={"source": str(folder / "speech")})
         write_recipe(side.model_copy(update={"model": named, "data": source}), folder / f"{name}.yaml")

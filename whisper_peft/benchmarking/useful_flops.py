@@ -11,7 +11,7 @@ decoder tokens, N targets, width d, feed-forward width f, vocabulary V and M mel
 
 The backward pass repeats a frozen layer's once, for the gradient of its input, and only where something
 before it learns: the convolutions never, the first layer's queries, keys and values neither. Attention's
-repeats twice (both operands have a gradient), LoRA's once for its weights and once for its input.
+repeats once for each operand that has a gradient, LoRA's once for its weights and once for its input.
 Recomputation (gradient checkpointing, chunked projection) is work, but not useful work. Softmax, norms,
 activations and the optimiser are left out: they are bound by memory, and no counter of FLOPs has them.
 """
@@ -54,9 +54,12 @@ class _Count:
         self.flops += (3 if learned else 2) * into + 3 * out_of
         return True
 
-    def attention(self, queries: float, keys: float, width: int, *, learned: bool) -> None:
-        """Count scores and weighted sum."""
-        self.flops += 4 * queries * keys * width * (3 if learned else 1)
+    def attention(self, rows: float, keys: float, width: int, *, learned: tuple[bool, bool, bool]) -> bool:
+        """Count scores and weighted sum, given whether queries, keys and values have a gradient."""
+        query, key, value = learned
+        operands = query + key + (query or key) + value
+        self.flops += 2 * rows * keys * width * (2 + operands)
+        return query or key or value
 
 
 def useful_flops(config: WhisperConfig, lora: Lora, sizes: Iterable[Size]) -> float:
@@ -98,12 +101,11 @@ def _utterance_flops(config: WhisperConfig, lora: Lora, size: Size) -> float:
 
 def _self_attention(count: _Count, name: str, rows: float, width: int, *, learned: bool) -> bool:
     name = f"{name}.self_attn"
-    projections = [
-        count.linear(f"{name}.{part}_proj", rows, width, width, learned=learned) for part in ("q", "k", "v")
-    ]
-    count.attention(rows, rows, width, learned=any(projections))
-    out = count.linear(f"{name}.out_proj", rows, width, width, learned=any(projections))
-    return learned or out
+    query, key, value = (
+        count.linear(f"{name}.{part}_proj", rows, width, width, learned=learned) for part in "qkv"
+    )
+    mixed = count.attention(rows, rows, width, learned=(query, key, value))
+    return count.linear(f"{name}.out_proj", rows, width, width, learned=mixed) or learned
 
 
 def _cross_attention(
@@ -111,13 +113,12 @@ def _cross_attention(
 ) -> bool:
     name = f"{name}.encoder_attn"
     text, sound = learned
-    queries = count.linear(f"{name}.q_proj", rows, width, width, learned=text)
-    heard = [
-        count.linear(f"{name}.{part}_proj", positions, width, width, learned=sound) for part in ("k", "v")
-    ]
-    count.attention(rows, positions, width, learned=queries or any(heard))
-    out = count.linear(f"{name}.out_proj", rows, width, width, learned=queries or any(heard))
-    return text or out
+    query = count.linear(f"{name}.q_proj", rows, width, width, learned=text)
+    key, value = (
+        count.linear(f"{name}.{part}_proj", positions, width, width, learned=sound) for part in "kv"
+    )
+    mixed = count.attention(rows, positions, width, learned=(query, key, value))
+    return count.linear(f"{name}.out_proj", rows, width, width, learned=mixed) or text
 
 
 def _feed_forward(count: _Count, name: str, rows: float, width: int, inner: int, *, learned: bool) -> bool:
