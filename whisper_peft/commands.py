@@ -108,9 +108,9 @@ class Transcribe:
     hotwords: tuple[str, ...] = ()
     """Words to expect, such as names."""
     output_dir: Path | None = None
-    """Folder for the files of --formats. None: the text is printed."""
+    """Folder for the files of --formats. None: the current folder."""
     formats: tuple[Literal["txt", "srt", "vtt", "json"], ...] = ()
-    """Files to write for each recording."""
+    """Files to write for each recording. None given: txt into --output-dir, and no file without it."""
     fields: Annotated[TranscribeFields, arg(name="")] = field(default_factory=TranscribeFields)
 
 

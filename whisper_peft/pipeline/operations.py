@@ -162,7 +162,7 @@ def transcribe(
         prompt: Text that is taken to come before, which sets style and vocabulary.
         hotwords: Words to expect.
         output_dir: Where to write the files of `formats`. None: the current folder.
-        formats: Any of txt, srt, vtt, json; none are written without.
+        formats: Any of txt, srt, vtt, json. None given: txt into `output_dir`, and no file without one.
         on_finished: Called with each transcript once its files are written.
         on_refused: Called with the error of each recording, of several, that cannot be used and is left out.
             None: it is logged.
@@ -170,6 +170,7 @@ def transcribe(
     Raises:
         WhisperPeftError: With what is wrong, why, and what to do.
     """
+    formats = formats or (("txt",) if output_dir is not None else ())
     for name in formats:
         check_format(name)
     if formats:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from safetensors import SafetensorError
 
 import whisper_peft
 from whisper_peft import Utterance, finetune
@@ -211,7 +212,7 @@ def test_transcripts_are_on_disk_when_a_later_recording_fails(run, prompts_en, t
 
     with pytest.raises(KeyboardInterrupt):
         whisper_peft.transcribe(
-            run.folder, [first, second], output_dir=tmp_path, formats=["txt"], on_finished=fail_at_the_second
+            run.folder, [first, second], output_dir=tmp_path, on_finished=fail_at_the_second
         )
     assert {path.name for path in tmp_path.iterdir()} == {f"{path.stem}.txt" for path in (first, second)}
 
@@ -298,6 +299,35 @@ def test_a_run_that_heard_nothing_is_no_success(tmp_path, prompts_en):
     made = overrides("", data={"source": rows})
     with pytest.raises(DataError, match=r"3 steps - left out: \d \(\d not-finite\)"):
         finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
+
+
+def test_what_scoring_skips_is_named_in_its_line(tmp_path, prompts_en, monkeypatch, capsys):
+    good = [Utterance(row["file_name"], Path(row["file_name"]), row["text"]) for row in prompts_en[1:3]]
+    bad = Utterance("bad", np.full(16_000, np.nan), "Hello.", sampling_rate=16_000)
+
+    def train(*args, **kwargs):
+        raise MergeError("enough")
+
+    monkeypatch.setattr("whisper_peft.pipeline.finetuning.Finetuning._train", train)
+    made = overrides("", data={"source": {"train": good[:1], "test": [good[1], bad]}})
+    with pytest.raises(MergeError):
+        finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("WER before:")]
+    assert line.endswith(", 1 utterances, skipped: 1 (1 not-finite)")
+
+
+def test_a_disk_that_fills_up_while_merging_keeps_adapter_and_report(speech, tmp_path, monkeypatch):
+    def write(*args):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("whisper_peft.deploy.merging._write_merged", write)
+    made = overrides(speech, train={"max_steps": 1}, eval={"max_utterances": 1, "before": False})
+    with pytest.raises(StorageError, match=r"merged model cannot be written to .*No space left on device"):
+        finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").is_file()
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["merge"] is None
+    assert report["evaluation"]["after"]["utterances"] == 1
 
 
 def test_a_multilingual_checkpoint_needs_a_language(speech, tmp_path, prompts_en):
