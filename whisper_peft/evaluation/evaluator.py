@@ -15,6 +15,7 @@ from whisper_peft.evaluation.generation import audio_frames, check_language, gen
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import Scores, score
 from whisper_peft.measuring import Stopwatch, peak_memory_bytes
+from whisper_peft.model.folding import folded
 from whisper_peft.model.loading import Whisper
 from whisper_peft.model.log_mel import MAX_FRAMES
 from whisper_peft.recipe.sections import EvalSection
@@ -23,7 +24,7 @@ from whisper_peft.types import WINDOW_S, EvalResult, Prediction, Utterance
 SORTED_BATCHES = 32
 """Batches' worth of undecoded utterances that are sorted by length at a time: memory is bounded by it."""
 
-MOST_ROWS = 64
+MOST_ROWS = 32
 """Rows of a batch of short speech: more are not faster, and wait longer for the one that says most."""
 
 TOO_LONG = "too-long"
@@ -95,12 +96,13 @@ def evaluate_utterances(
     share = _Share()
     watch = Stopwatch()
     try:
-        for batch in _batches(mine, section):
-            heard = list(_decoded(batch, share.skipped))
-            with watch:
-                share.heard += _transcribe(whisper, heard, section, task)
-            if progress is not None:
-                progress((len(share.heard) + share.skipped.total()) * world_size)
+        with folded(whisper):
+            for batch in _batches(mine, section):
+                heard = list(_decoded(batch, share.skipped))
+                with watch:
+                    share.heard += _transcribe(whisper, heard, section, task)
+                if progress is not None:
+                    progress((len(share.heard) + share.skipped.total()) * world_size)
     except EvaluationAbandoned:  # told to the other processes, which would wait for this one's share
         share.abandoned = True
     share.seconds, share.peak_memory_bytes = watch.seconds, peak_memory_bytes()
