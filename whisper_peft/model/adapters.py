@@ -23,6 +23,7 @@ from whisper_peft.model.adapter_folders import (
     write_adapter,
 )
 from whisper_peft.model.adapter_targets import target_modules
+from whisper_peft.model.fused_lora import fuse_lora
 from whisper_peft.model.library_noise import no_false_alarms_of_peft
 from whisper_peft.model.weights import read_weights
 from whisper_peft.recipe.sections import AdapterSection
@@ -268,6 +269,7 @@ def _attach(whisper: Whisper, config: PeftConfig, *, seed: int) -> PeftModel:
             str(error),
             "change its targets or fields",
         ) from error
+    fuse_lora(model)
     return model.eval()
 
 
