@@ -3,127 +3,191 @@
 An optimiser step is planned whole, over all processes and micro-batches, and only then dealt out. So one
 process with a batch of 8, two with 4, and four micro-batches of 2 take the same step; and a resumed run
 replays the plan without decoding anything.
+
+Steps hold equal work, not equally many rows: a batch of long utterances would take most of the memory and of
+the time, and weigh no more in the gradient than one of prompts.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
+from whisper_peft.data.stitching import stitch
 from whisper_peft.types import FRAMES_PER_SECOND, WINDOW_S, Utterance
 
 CONTEXT_QUANTUM_FRAMES = 50
-"""Cut contexts are rounded up to half seconds, so that few shapes occur."""
+"""Cut contexts of evaluation are rounded up to half seconds, so that rows share a batch."""
 
 LENGTH_JITTER = 0.15
 """Lengths are blurred by up to this share before sorting, so that no two epochs batch alike."""
 
+Window: TypeAlias = tuple[Utterance, ...]
+"""What the encoder hears in one piece: an utterance, or several stitched together."""
+
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """The rows that one process hears in one pass, undecoded.
+    """The windows that one process hears in one pass, undecoded.
 
-    `frames` is the encoder's audio context, equal for the whole optimiser step. A micro-batch that is not
-    `scored` only keeps the processes of an uneven last step together: its labels are all ignored.
+    A micro-batch that is not `scored` only keeps the processes of an uneven last step together: its labels
+    are all ignored.
     """
 
     epoch: int
     step_in_epoch: int
-    utterances: tuple[Utterance, ...]
-    frames: int
+    windows: tuple[Window, ...]
     scored: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """The rows of one optimiser step over all processes. Epochs and their steps count from 0."""
+    """The windows of one optimiser step over all processes, and their work. Counts are from 0."""
 
     epoch: int
     step_in_epoch: int
-    utterances: tuple[Utterance, ...]
-    frames: int
+    windows: tuple[Window, ...]
+    work: tuple[float, ...]
+
+    @property
+    def utterances(self) -> tuple[Utterance, ...]:
+        """The rows of the step."""
+        return tuple(itertools.chain.from_iterable(self.windows))
 
     def deal(self, *, rank: int, world_size: int, micro_batches: int) -> tuple[MicroBatch, ...]:
-        """Return this process's micro-batches; rows are dealt like cards, so that lengths are even."""
-        hands = world_size * micro_batches
-        dealt = []
-        for micro_batch in range(micro_batches):
-            rows = self.utterances[micro_batch * world_size + rank :: hands]
-            heard = rows or self.utterances[:1]
-            dealt.append(MicroBatch(self.epoch, self.step_in_epoch, heard, self.frames, scored=bool(rows)))
-        return tuple(dealt)
+        """Return this process's micro-batches, of equal work as far as whole windows allow."""
+        hands = self._hands(world_size * micro_batches)
+        lightest = self.windows[int(np.argmin(self.work))]
+        return tuple(
+            MicroBatch(self.epoch, self.step_in_epoch, tuple(hand) or (lightest,), scored=bool(hand))
+            for hand in hands[rank::world_size]
+        )
+
+    def _hands(self, count: int) -> list[list[Window]]:
+        """Give the windows, heaviest first, each to the hand that has least to do."""
+        hands: list[list[Window]] = [[] for _ in range(count)]
+        loads = [0.0] * count
+        for place in sorted(range(len(self.windows)), key=lambda place: -self.work[place]):
+            lightest = loads.index(min(loads))
+            hands[lightest].append(self.windows[place])
+            loads[lightest] += self.work[place]
+        return hands
 
 
-def plan_epoch(
-    rows: Iterable[Utterance] | Sequence[Utterance],
-    *,
-    seed: int,
-    epoch: int,
-    rows_per_step: int,
-    window: int,
-    cut: bool,
-    longest_stretch: float = 1.0,
-) -> Iterator[StepPlan]:
-    """Yield the steps of one epoch: every row once.
+@dataclass(frozen=True, slots=True)
+class EpochPlan:
+    """How the rows of an epoch become steps.
 
-    A sequence is shuffled whole; a stream is shuffled within windows of `window` rows. With `cut`, rows of
-    like length come together, and the audio context of a step is as long as its longest row.
+    A sequence is shuffled whole; a stream is shuffled within pools of `window` rows, and what does not fill a
+    step waits for the next pool.
 
     Args:
-        rows: Undecoded utterances with `duration_s`.
-        seed: Seed of the run.
-        epoch: Number of the epoch, from 0.
-        rows_per_step: Rows of an optimiser step over all processes and micro-batches.
-        window: Rows held at a time.
-        cut: Whether the audio context follows the speech; else it is 30 s.
+        rows_per_step: Utterances in an optimiser step over all processes and micro-batches, on average.
+        seconds_per_step: Audio seconds in a step, in place of `rows_per_step`.
+        window: Rows of a stream held at a time.
+        work: What a window costs, given its utterances and the epoch.
+        buckets: Whether windows of like work come together in a step.
+        stitched: Whether utterances share windows of up to 30 s.
         longest_stretch: How much longer augmentation may make an utterance, at least 1.
 
     Example:
         >>> rows = [Utterance(str(n), b"", "text", duration_s=float(n)) for n in range(1, 6)]
-        >>> steps = list(plan_epoch(rows, seed=0, epoch=0, rows_per_step=2, window=8, cut=True))
-        >>> sorted(len(step.utterances) for step in steps)
+        >>> plan = EpochPlan(rows_per_step=2, window=8, work=lambda window, epoch: 1.0)
+        >>> sorted(len(step.utterances) for step in plan.steps(rows, seed=0, epoch=0))
         [1, 2, 2]
     """
-    rng = np.random.default_rng([seed, epoch])
-    if isinstance(rows, Sequence):
-        rows = [rows[place] for place in rng.permutation(len(rows))]
-    for number, group in enumerate(_step_groups(iter(rows), rng, rows_per_step, window, sort=cut)):
-        frames = _context_frames(group, longest_stretch) if cut else int(WINDOW_S * FRAMES_PER_SECOND)
-        yield StepPlan(epoch, number, tuple(group), frames)
+
+    rows_per_step: int
+    window: int
+    work: Callable[[Window, int], float]
+    seconds_per_step: float | None = None
+    buckets: bool = False
+    stitched: bool = False
+    longest_stretch: float = 1.0
+
+    def steps(
+        self, rows: Iterable[Utterance] | Sequence[Utterance], *, seed: int, epoch: int
+    ) -> Iterator[StepPlan]:
+        """Yield the steps of one epoch: every row once.
+
+        Args:
+            rows: Undecoded utterances with `duration_s`.
+            seed: Seed of the run.
+            epoch: Number of the epoch, from 0.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        number = itertools.count()
+        for pool, last in self._pools(rows, rng):
+            for windows, work in self._groups(pool, rng, epoch, last=last):
+                yield StepPlan(epoch, next(number), tuple(windows), tuple(work))
+
+    def _pools(
+        self, rows: Iterable[Utterance], rng: np.random.Generator
+    ) -> Iterator[tuple[list[Utterance], bool]]:
+        """Yield shuffled pools of rows, each a whole number of steps but for the last."""
+        if isinstance(rows, Sequence):
+            if rows:
+                yield [rows[place] for place in rng.permutation(len(rows))], True
+            return
+        stream = iter(rows)
+        waiting: list[Utterance] = []
+        fresh = list(itertools.islice(stream, max(self.window, self.rows_per_step)))
+        while fresh:
+            coming = list(itertools.islice(stream, self.window))
+            pool = [*waiting, *fresh]
+            pool = [pool[place] for place in rng.permutation(len(pool))]
+            kept = len(pool) if not coming else self._whole(pool)
+            yield pool[:kept], not coming
+            waiting, fresh = pool[kept:], coming
+
+    def _whole(self, pool: Sequence[Utterance]) -> int:
+        """Return how many rows of a pool make whole steps."""
+        steps = self._step_count(pool)
+        return int(len(pool) * math.floor(steps) / steps) if steps >= 1 else 0
+
+    def _step_count(self, pool: Sequence[Utterance]) -> float:
+        if self.seconds_per_step is None:
+            return len(pool) / self.rows_per_step
+        return sum(row.duration_s or WINDOW_S for row in pool) / self.seconds_per_step
+
+    def _groups(
+        self, pool: Sequence[Utterance], rng: np.random.Generator, epoch: int, *, last: bool
+    ) -> Iterator[tuple[list[Window], list[float]]]:
+        if not pool:
+            return
+        steps = self._step_count(pool)
+        windows = stitch(pool, self.longest_stretch) if self.stitched else [(row,) for row in pool]
+        work = [self.work(window, epoch) for window in windows]
+        if self.buckets:
+            blur = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, size=len(work))
+            order = np.argsort(np.array(work) * blur, kind="stable")
+            windows, work = [windows[place] for place in order], [work[place] for place in order]
+        count = max(1, math.ceil(round(steps, 6)) if last else round(steps))
+        groups = equal_shares(work, min(count, len(windows)))
+        for place in rng.permutation(len(groups)) if self.buckets else range(len(groups)):
+            yield [windows[one] for one in groups[place]], [work[one] for one in groups[place]]
 
 
-def _step_groups(
-    rows: Iterator[Utterance], rng: np.random.Generator, rows_per_step: int, window: int, *, sort: bool
-) -> Iterator[list[Utterance]]:
-    """Group windows of rows into steps; what does not fill a step waits for the next window."""
-    waiting: list[Utterance] = []
-    while fresh := list(itertools.islice(rows, max(window, rows_per_step))):
-        pool = [*waiting, *fresh]
-        waiting = [pool[place] for place in rng.permutation(len(pool))]
-        whole = len(waiting) // rows_per_step * rows_per_step
-        groups, waiting = _groups(waiting[:whole], rng, rows_per_step, sort), waiting[whole:]
-        yield from groups
-    if waiting:
-        yield waiting
+def equal_shares(work: Sequence[float], count: int) -> list[range]:
+    """Cut a row of things into `count` runs of about equal work, none of them empty.
 
-
-def _groups(
-    rows: list[Utterance], rng: np.random.Generator, rows_per_step: int, sort: bool
-) -> list[list[Utterance]]:
-    if sort:
-        blur = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, size=len(rows))
-        order = np.argsort([(row.duration_s or WINDOW_S) * b for row, b in zip(rows, blur, strict=True)])
-        rows = [rows[place] for place in order]
-    groups = [rows[start : start + rows_per_step] for start in range(0, len(rows), rows_per_step)]
-    return [groups[place] for place in rng.permutation(len(groups))] if sort else groups
-
-
-def _context_frames(rows: Sequence[Utterance], longest_stretch: float) -> int:
-    seconds = max(row.duration_s or WINDOW_S for row in rows) * longest_stretch
-    return context_frames(min(seconds, WINDOW_S))
+    Example:
+        >>> [list(share) for share in equal_shares([1, 1, 1, 1, 4], 2)]
+        [[0, 1, 2, 3], [4]]
+    """
+    total, spent, starts = sum(work), 0.0, [0]
+    for place, cost in enumerate(work):
+        missing = count - len(starts)
+        due = spent + cost / 2 > total * len(starts) / count or len(work) - place == missing
+        if place > starts[-1] and missing and due:
+            starts.append(place)
+        spent += cost
+    return [range(start, end) for start, end in itertools.pairwise([*starts, len(work)])]
 
 
 def context_frames(duration_s: float) -> int:

@@ -1,14 +1,16 @@
-"""From a micro-batch of rows to tensors: decode, augment, label, pad. Runs in worker processes."""
+"""From a micro-batch of windows to tensors: decode, augment, label, lay end to end. Runs in the workers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from whisper_peft.data.audio_contexts import WINDOW_FRAMES, AudioContexts
 from whisper_peft.data.augmentation import Augmentation
 from whisper_peft.data.batching import MicroBatch
 from whisper_peft.data.decoding import decode
@@ -17,7 +19,7 @@ from whisper_peft.data.randomness import utterance_rng
 from whisper_peft.data.spectrogram_masks import draw_masks
 from whisper_peft.errors import AudioError
 from whisper_peft.recipe.sections import SpecAugment
-from whisper_peft.types import FRAMES_PER_SECOND, SAMPLING_RATE, Utterance, Waveform
+from whisper_peft.types import FRAMES_PER_SECOND, MAX_LABEL_TOKENS, SAMPLING_RATE, Utterance, Waveform
 
 SAMPLES_PER_FRAME = SAMPLING_RATE // FRAMES_PER_SECOND
 MASK_STREAM = "spec-augment"
@@ -26,27 +28,30 @@ MASK_STREAM = "spec-augment"
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the model hears and must write, padded with zeros on the right.
+    """What the model hears and must write: windows of any length, their texts end to end, nothing padded.
 
     Attributes:
-        waveforms: Samples at 16 kHz, shape `(rows, samples)`.
-        frames: Log-mel frames of the audio context.
-        decoder_input_ids: Shape `(rows, tokens)`.
-        labels: Shape `(rows, tokens)`, `IGNORED` where there is no target.
-        real_frames: Log-mel frames of each row that hold speech, shape `(rows,)`.
-        keep: True where the log-mel is kept, shape `(rows, mel bins, frames)`; None without SpecAugment.
-        audio_seconds: Unpadded speech in the batch.
+        samples: Those of all windows at 16 kHz, shape `(samples,)`.
+        sample_counts: Samples of each window.
+        frames: Log-mel frames of each window's audio context, even.
+        token_counts: Decoder positions of each window.
+        decoder_input_ids: Those of all windows, shape `(tokens,)`.
+        labels: Shape `(tokens,)`, `IGNORED` where there is no target.
+        keep: For each window, True where its log-mel is kept, shape `(mel bins, frames)`; None without
+            SpecAugment.
+        audio_seconds: Speech in the batch.
         epoch: Epoch that the rows belong to, from 0.
         step_in_epoch: Optimiser step within the epoch, from 0.
         skipped: `(utterance id, reason)` of rows that could not be used.
     """
 
-    waveforms: Tensor
-    frames: int
+    samples: Tensor
+    sample_counts: tuple[int, ...]
+    frames: tuple[int, ...]
+    token_counts: tuple[int, ...]
     decoder_input_ids: Tensor
     labels: Tensor
-    real_frames: Tensor
-    keep: Tensor | None
+    keep: tuple[Tensor, ...] | None
     audio_seconds: float
     epoch: int
     step_in_epoch: int
@@ -59,6 +64,19 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class _Heard:
+    """A window as it sounds and reads."""
+
+    id: str
+    waveform: Waveform
+    target: Target
+
+    @property
+    def real_frames(self) -> int:
+        return min(-(-len(self.waveform) // SAMPLES_PER_FRAME), WINDOW_FRAMES)
+
+
+@dataclass(frozen=True)
 class Collator:
     """Turn micro-batches into batches; the same rows give the same tensors in any process.
 
@@ -66,82 +84,91 @@ class Collator:
         labeller: Builds decoder inputs and labels.
         augmentation: Changes the waveforms.
         spec_augment: Masks on the log-mel spectrogram.
+        contexts: Choose how much the encoder hears of each window.
         num_mel_bins: Height of the spectrogram.
-        pad_token_id: Fills decoder inputs on the right, where causal attention never looks from a target.
         seed: Seed of the run.
     """
 
     labeller: Labeller
     augmentation: Augmentation
     spec_augment: SpecAugment
+    contexts: AudioContexts
     num_mel_bins: int
-    pad_token_id: int
     seed: int
 
     def __call__(self, micro_batch: MicroBatch) -> Batch:
         """Return the batch of a micro-batch. Rows that cannot be decoded are left out and named."""
-        heard, skipped = self._hear(micro_batch)
-        waveforms = [utterance.waveform for utterance in heard] or [np.zeros(SAMPLING_RATE, np.float32)]
-        targets = [self.labeller(utterance) for utterance in heard] or [self._empty_target()]
-        labels = _padded([target.labels for target in targets], IGNORED)
+        skipped: list[tuple[str, str]] = []
+        heard = list(itertools.chain.from_iterable(self._hear(micro_batch, skipped)))
         scored = micro_batch.scored and bool(heard)
+        windows = heard or [self._silence()]
+        frames = tuple(self._frames(window, micro_batch.epoch) for window in windows)
+        labels = torch.tensor([label for window in windows for label in window.target.labels])
         return Batch(
-            waveforms=_stacked(waveforms, micro_batch.frames),
-            frames=micro_batch.frames,
-            decoder_input_ids=_padded([target.decoder_input_ids for target in targets], self.pad_token_id),
+            samples=torch.from_numpy(np.concatenate([window.waveform for window in windows])),
+            sample_counts=tuple(len(window.waveform) for window in windows),
+            frames=frames,
+            token_counts=tuple(len(window.target.labels) for window in windows),
+            decoder_input_ids=torch.tensor(
+                [token for window in windows for token in window.target.decoder_input_ids]
+            ),
             labels=labels if scored else torch.full_like(labels, IGNORED),
-            real_frames=torch.tensor([_real_frames(samples, micro_batch.frames) for samples in waveforms]),
-            keep=self._keep(heard, micro_batch),
-            audio_seconds=sum(len(samples) for samples in waveforms) / SAMPLING_RATE if scored else 0.0,
+            keep=self._keep(windows, frames, micro_batch.epoch),
+            audio_seconds=sum(len(one.waveform) for one in heard) / SAMPLING_RATE if scored else 0.0,
             epoch=micro_batch.epoch,
             step_in_epoch=micro_batch.step_in_epoch,
-            skipped=tuple(skipped),
+            skipped=tuple(skipped) if micro_batch.scored else (),
         )
 
-    def _hear(self, micro_batch: MicroBatch) -> tuple[list[Utterance], list[tuple[str, str]]]:
-        heard: list[Utterance] = []
-        skipped: list[tuple[str, str]] = []
-        for utterance in micro_batch.utterances:
-            rng = utterance_rng(self.seed, micro_batch.epoch, utterance.id)
-            try:
-                changed = self.augmentation(decode(utterance), rng)
-            except AudioError as error:
-                skipped.append((utterance.id, error.reason))
-                continue
-            if len(changed.waveform) > (micro_batch.frames + 1) * SAMPLES_PER_FRAME:
-                # a header may lie, or not tell; cut speech with its whole text would teach to invent
-                skipped.append((utterance.id, "too-long"))
-            else:
-                heard.append(changed)
-        return heard, skipped if micro_batch.scored else []
+    def _hear(self, micro_batch: MicroBatch, skipped: list[tuple[str, str]]) -> Iterator[list[_Heard]]:
+        for window in micro_batch.windows:
+            usable = []
+            for utterance in window:
+                try:
+                    usable.append(self._decode(utterance, micro_batch.epoch))
+                except AudioError as error:
+                    skipped.append((utterance.id, error.reason))
+            yield self._joined(usable)
 
-    def _empty_target(self) -> Target:
-        return Target((self.pad_token_id,), (IGNORED,))
+    def _decode(self, utterance: Utterance, epoch: int) -> Utterance:
+        """Return an utterance as it sounds in this epoch.
 
-    def _keep(self, heard: Sequence[Utterance], micro_batch: MicroBatch) -> Tensor | None:
-        if self.spec_augment.p == 0 or not heard:
+        Raises:
+            AudioError: If it cannot be decoded, or is too long after all: a header may lie, or not tell, and
+                cut speech with its whole text would teach to invent.
+        """
+        changed = self.augmentation(decode(utterance), utterance_rng(self.seed, epoch, utterance.id))
+        if len(changed.waveform) > (WINDOW_FRAMES + 1) * SAMPLES_PER_FRAME:
+            raise AudioError(f"utterance {utterance.id} does not fit Whisper's window", reason="too-long")
+        return changed
+
+    def _joined(self, utterances: Sequence[Utterance]) -> list[_Heard]:
+        """Return utterances as one window; as more where they are longer than planned."""
+        if not utterances:
+            return []
+        waveform = np.concatenate([utterance.waveform for utterance in utterances])
+        target = self.labeller.joined(utterances)
+        too_long = len(waveform) > WINDOW_FRAMES * SAMPLES_PER_FRAME or len(target.labels) > MAX_LABEL_TOKENS
+        if too_long and len(utterances) > 1:
+            half = len(utterances) // 2
+            return [*self._joined(utterances[:half]), *self._joined(utterances[half:])]
+        return [_Heard(utterances[0].id, waveform[: WINDOW_FRAMES * SAMPLES_PER_FRAME], target)]
+
+    def _silence(self) -> _Heard:
+        """Return a second of it: a process without a usable row keeps step with the others."""
+        return _Heard("", np.zeros(SAMPLING_RATE, np.float32), Target((0,), (IGNORED,)))
+
+    def _frames(self, window: _Heard, epoch: int) -> int:
+        return self.contexts.frames(window.id, epoch=epoch, real_frames=window.real_frames)
+
+    def _keep(
+        self, windows: Sequence[_Heard], frames: Sequence[int], epoch: int
+    ) -> tuple[Tensor, ...] | None:
+        if self.spec_augment.p == 0:
             return None
-        keep = np.ones((len(heard), self.num_mel_bins, micro_batch.frames), dtype=bool)
-        for row, utterance in enumerate(heard):
-            rng = utterance_rng(self.seed, micro_batch.epoch, f"{MASK_STREAM} {utterance.id}")
-            real_frames = _real_frames(utterance.waveform, micro_batch.frames)
-            keep[row] = draw_masks(self.num_mel_bins, micro_batch.frames, real_frames, self.spec_augment, rng)
-        return torch.from_numpy(keep)
-
-
-def _real_frames(waveform: Waveform, frames: int) -> int:
-    return min(len(waveform) // SAMPLES_PER_FRAME, frames)
-
-
-def _stacked(waveforms: Sequence[Waveform], frames: int) -> Tensor:
-    stacked = torch.zeros(len(waveforms), max(len(samples) for samples in waveforms))
-    for row, samples in zip(stacked, waveforms, strict=True):
-        row[: len(samples)] = torch.from_numpy(samples)
-    return stacked[:, : frames * SAMPLES_PER_FRAME]
-
-
-def _padded(sequences: Sequence[Sequence[int]], fill: int) -> Tensor:
-    padded = torch.full((len(sequences), max(map(len, sequences))), fill)
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = torch.tensor(sequence)
-    return padded
+        keep = []
+        for window, count in zip(windows, frames, strict=True):
+            rng = utterance_rng(self.seed, epoch, f"{MASK_STREAM} {window.id}")
+            mask = draw_masks(self.num_mel_bins, count, window.real_frames, self.spec_augment, rng)
+            keep.append(torch.from_numpy(mask))
+        return tuple(keep)

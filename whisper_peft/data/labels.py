@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -132,8 +133,12 @@ class Labeller:
         Raises:
             DataError: If the language of the row is unknown, missing, or not one that the checkpoint is told.
         """
-        prefix = self.prefix(utterance)
-        text = self._text_ids(utterance)
+        return self.joined((utterance,))
+
+    def joined(self, utterances: Sequence[Utterance]) -> Target:
+        """Return the target of utterances heard one after the other, in the first one's language and task."""
+        prefix = self.prefix(utterances[0])
+        text = [token for utterance in utterances for token in self._text_ids(utterance)]
         tokens = (*prefix, *text, self._id("<|endoftext|>"))
         masked = len(prefix) - 1
         return Target(tokens[:-1], (*[IGNORED] * masked, *tokens[len(prefix) :]))

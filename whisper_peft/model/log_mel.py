@@ -20,6 +20,8 @@ MAX_FRAMES = int(WINDOW_S * FRAMES_PER_SECOND)
 
 _DYNAMIC_RANGE = 8.0
 _FLOOR = 1e-10
+_SILENCE = -10.0
+"""Logarithm of the floor: what every frame without a sample holds, so that it need not be computed."""
 
 
 def _mel_filters(num_mel_bins: int) -> Tensor:
@@ -78,13 +80,14 @@ class LogMel(torch.nn.Module):
             raise ValueError(f"frames is {frames}, outside 1..{MAX_FRAMES}")
         # Windows reach 200 samples to each side of their centre, so two frames after the cut still hear the
         # clip's end, and one of them may hold the maximum.
-        heard = min(frames + 2, MAX_FRAMES)
         waveforms = waveforms[:, : frames * HOP_LENGTH].float()
+        heard = min(-(-waveforms.shape[1] // HOP_LENGTH) + 2, MAX_FRAMES)
         waveforms = torch.nn.functional.pad(waveforms, (0, heard * HOP_LENGTH - waveforms.shape[1]))
         with torch.autocast(waveforms.device.type, enabled=False):
             log_mel = self._log_mel(waveforms)
+        silence = torch.nn.functional.pad(log_mel, (0, max(frames - heard, 0)), value=_SILENCE)
         loudest = log_mel.amax(dim=(1, 2), keepdim=True)
-        log_mel = torch.maximum(log_mel, loudest - _DYNAMIC_RANGE)
+        log_mel = torch.maximum(silence, loudest - _DYNAMIC_RANGE)
         return ((log_mel + 4.0) / 4.0)[..., :frames].contiguous()
 
     def _log_mel(self, waveforms: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from whisper_peft.data.audio_contexts import AudioContexts
 from whisper_peft.data.augmentation import build_augmentation
 from whisper_peft.data.checking import RowCheck, check_row, check_rows
 from whisper_peft.data.collation import Collator
@@ -132,8 +133,8 @@ class Speech:
             labeller,
             build_augmentation(recipe.augment),
             recipe.augment.spec_augment,
+            AudioContexts.of(recipe.train, seed=recipe.train.seed),
             num_mel_bins=whisper.num_mel_bins,
-            pad_token_id=whisper.tokenizer.eos_token_id,
             seed=recipe.train.seed,
         )
         if self.train.is_stream:

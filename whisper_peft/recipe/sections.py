@@ -189,7 +189,11 @@ class TrainSection(Section):
     epochs: float = Field(3.0, gt=0)
     """Passes over the training split, where max_steps is not given."""
     batch_size: int = Field(8, ge=1)
-    """Utterances in a micro-batch on each process."""
+    """Utterances in a micro-batch on each process, on average: batches hold equal work, not equally many."""
+    batch_seconds: float | None = Field(None, gt=0)
+    """Audio seconds in a micro-batch on each process, in place of batch_size."""
+    length_buckets: bool = False
+    """Put utterances of like length in a step. Nothing is padded either way."""
     gradient_accumulation_steps: int = Field(1, ge=1)
     """Micro-batches to an optimiser step."""
     learning_rate: float = Field(3e-4, gt=0)
@@ -206,8 +210,12 @@ class TrainSection(Section):
     """AdamW, or bitsandbytes' 8-bit AdamW."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
-    audio_context: Literal["cut", "full"] = "cut"
-    """cut: the encoder hears as long as the step's longest utterance. full: always 30 s, mostly zeros."""
+    audio_context: Literal["cut", "packed", "full"] = "cut"
+    """cut: the encoder hears what an utterance lasts. packed: 30 s of several. full: 30 s, mostly zeros."""
+    full_context_share: float = Field(0.0, ge=0, le=1)
+    """Share of utterances that hear 30 s all the same where contexts are cut."""
+    context_padding_s: float = Field(0.0, ge=0, le=30)
+    """Cut contexts go on for up to this long after the speech, drawn evenly. Seconds."""
     checkpoint_steps: int = Field(200, ge=1)
     """Steps between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)

@@ -16,10 +16,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from whisper_peft.data.batching import StepPlan, plan_epoch
 from whisper_peft.data.collation import Batch, Collator
 from whisper_peft.data.loader import StepLoader, choose_workers
-from whisper_peft.errors import DataError, RecipeError, ResumeError, TrainingError
+from whisper_peft.errors import DataError, ResumeError, TrainingError
 from whisper_peft.measuring import Stopwatch, memory_bytes, peak_memory_bytes
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import Recipe
@@ -35,6 +34,7 @@ from whisper_peft.training.events import Callback, Event, announce
 from whisper_peft.training.interruption import Interruption
 from whisper_peft.training.loss import SpeechLoss
 from whisper_peft.training.optimization import Optimization
+from whisper_peft.training.plan import TrainingPlan
 from whisper_peft.training.processes import on_main_process, total_over_processes
 from whisper_peft.training.rank_allocation import record_ranks
 from whisper_peft.types import EvalResult, TrainResult, Utterance
@@ -77,8 +77,8 @@ class Training:
     def __post_init__(self) -> None:
         section = self.recipe.train
         self.world_size = int(self.accelerator.num_processes)
-        self.rows_per_step = section.batch_size * section.gradient_accumulation_steps * self.world_size
-        self.total_steps = self._total_steps()
+        self.plan = TrainingPlan(self.recipe, self.rows, self.collator, self.whisper.config, self.world_size)
+        self.rows_per_step, self.total_steps = self.plan.rows_per_step, self.plan.total_steps
         self.state.rows_per_step, self.state.total_steps = self.rows_per_step, self.total_steps
         self.optimization = Optimization(self.whisper, section, self.total_steps)
         module = SpeechLoss(self.whisper)
@@ -172,15 +172,17 @@ class Training:
         self.state.skipped = dict(Counter(self.state.skipped) + Counter(everywhere))
 
     def _loss(self, batch: Batch) -> torch.Tensor:
-        device = self.whisper.device
-        keep = batch.keep if batch.keep is None else batch.keep.to(device, non_blocking=True)
+        def here(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.to(self.whisper.device, non_blocking=True)
+
         loss: torch.Tensor = self.loss(
-            batch.waveforms.to(device, non_blocking=True),
+            here(batch.samples),
+            batch.sample_counts,
             batch.frames,
-            batch.decoder_input_ids.to(device, non_blocking=True),
-            batch.labels.to(device, non_blocking=True),
-            batch.real_frames.to(device, non_blocking=True),
-            keep,
+            batch.token_counts,
+            here(batch.decoder_input_ids),
+            here(batch.labels),
+            batch.keep if batch.keep is None else tuple(map(here, batch.keep)),
         )
         return loss
 
@@ -317,42 +319,8 @@ class Training:
             micro_batches=section.gradient_accumulation_steps,
             workers=choose_workers(section.workers, processes=self.world_size),
         )
-        return loader.load(itertools.islice(self._plan(), self.total_steps - self.state.step))
-
-    def _plan(self) -> Iterator[StepPlan]:
-        """Yield the steps still to take, epoch after epoch, replaying the one that was interrupted."""
-        skip = self.state.step_in_epoch
-        for epoch in itertools.count(self.state.epoch):
-            steps = plan_epoch(
-                self.rows,
-                seed=self.recipe.train.seed,
-                epoch=epoch,
-                rows_per_step=self.rows_per_step,
-                window=self.recipe.data.shuffle_window,
-                cut=self.recipe.train.audio_context == "cut",
-                longest_stretch=self.collator.augmentation.longest_stretch,
-            )
-            taken = 0
-            for taken, step in enumerate(steps, start=1):
-                if taken > skip:
-                    yield step
-            if not taken:
-                raise DataError(
-                    "the training split ran out of rows", "it yields none in a new epoch", "check data.train"
-                )
-            skip = 0
-
-    def _total_steps(self) -> int:
-        section = self.recipe.train
-        if section.max_steps is not None:
-            return section.max_steps
-        if not isinstance(self.rows, Sequence):
-            raise RecipeError(
-                "train.max_steps is not set",
-                "the training split is a stream, so the length of an epoch is not known",
-                "give it, such as --train.max-steps 1000",
-            )
-        return max(1, math.ceil(section.epochs * math.ceil(len(self.rows) / self.rows_per_step)))
+        steps = self.plan.steps(epoch=self.state.epoch, skip=self.state.step_in_epoch)
+        return loader.load(itertools.islice(steps, self.total_steps - self.state.step))
 
     def _tell(self, kind: Any, row: dict[str, Any], result: EvalResult | None = None) -> bool:
         event = Event(kind, self.state.step, self.total_steps, row, self.whisper, result)
@@ -367,7 +335,7 @@ class Training:
         trainable = sum(weight.numel() for weight in trainable_weights(self.whisper.model).values())
         return TrainResult(
             steps=state.step,
-            epochs=self._epochs(),
+            epochs=self.plan.epochs(step=state.step, epoch=state.epoch),
             first_loss=state.first_loss if state.first_loss is not None else math.nan,
             final_loss=state.last_loss,
             audio_seconds=state.audio_seconds,
@@ -383,9 +351,3 @@ class Training:
             stopped_by=stopped_by,
             skipped=state.skipped,
         )
-
-    def _epochs(self) -> float:
-        """Passes over the data; of a stream, whose length is not known, only the whole ones."""
-        if not isinstance(self.rows, Sequence):
-            return float(self.state.epoch)
-        return round(self.state.step / math.ceil(len(self.rows) / self.rows_per_step), 3)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
 from whisper_peft.data.labels import IGNORED
+from whisper_peft.model.audio_context import VariableContextEncoder
 from whisper_peft.model.loading import Whisper
-from whisper_peft.model.log_mel import LogMel
+from whisper_peft.model.log_mel import HOP_LENGTH, LogMel
+from whisper_peft.model.segments import Segments
 from whisper_peft.training.rank_allocation import adalora, orthogonality
 
 PROJECTION_CHUNK = 1024
@@ -38,50 +44,69 @@ class SpeechLoss(nn.Module):
 
     def forward(
         self,
-        waveforms: Tensor,
-        frames: int,
+        samples: Tensor,
+        sample_counts: tuple[int, ...],
+        frames: tuple[int, ...],
+        token_counts: tuple[int, ...],
         decoder_input_ids: Tensor,
         labels: Tensor,
-        real_frames: Tensor,
-        keep: Tensor | None,
+        keep: tuple[Tensor, ...] | None,
     ) -> Tensor:
         """Return the summed loss in nats over all positions with a target.
 
         Args:
-            waveforms: Shape `(rows, samples)`, 16 kHz.
-            frames: Log-mel frames of the audio context.
-            decoder_input_ids: Shape `(rows, tokens)`.
-            labels: Shape `(rows, tokens)`, `IGNORED` where there is no target.
-            real_frames: Log-mel frames of each row that hold speech, shape `(rows,)`.
-            keep: Shape `(rows, mel bins, frames)`, False where SpecAugment masks; None for no mask.
+            samples: Windows end to end at 16 kHz, shape `(samples,)`.
+            sample_counts: Samples of each window.
+            frames: Log-mel frames of each window's audio context.
+            token_counts: Decoder positions of each window.
+            decoder_input_ids: Shape `(tokens,)`.
+            labels: Shape `(tokens,)`, `IGNORED` where there is no target.
+            keep: For each window shape `(mel bins, frames)`, False where SpecAugment masks; None for no mask.
         """
         (core,) = self.core
-        features = self.log_mel(waveforms, frames=frames)
+        features = self._features(samples.split(sample_counts), frames)
         if keep is not None:
-            features = masked_with_mean(features, keep, real_frames)
+            heard = [
+                min(-(-count // HOP_LENGTH), width)
+                for count, width in zip(sample_counts, frames, strict=True)
+            ]
+            features = [masked_with_mean(*clip) for clip in zip(features, keep, heard, strict=True)]
+        segments = Segments(tuple(count // 2 for count in frames), token_counts)
         with self.precision.autocast(self.device):
-            with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
-                states = core.get_encoder()(features.to(self.precision.weights_dtype)).last_hidden_state
-            decoder = core.get_decoder()
-            hidden = decoder(input_ids=decoder_input_ids, encoder_hidden_states=states, use_cache=False)
-            loss = target_loss(hidden.last_hidden_state, labels, core.proj_out)
+            states = self._encode([clip.to(self.precision.weights_dtype) for clip in features])
+            hidden = core.get_decoder()(
+                input_ids=decoder_input_ids[None],
+                position_ids=segments.token_positions(self.device),
+                encoder_hidden_states=states,
+                use_cache=False,
+                segments=segments,
+            )
+            loss = target_loss(hidden.last_hidden_state[0], labels, core.proj_out)
         (tuner,) = self.adalora
         # the loop divides by the number of targets, so that all batches together add the regulariser once
         return loss if tuner is None else loss + orthogonality(tuner) * (labels != IGNORED).sum()
 
+    def _features(self, windows: Sequence[Tensor], frames: Sequence[int]) -> list[Tensor]:
+        """Return each window's log-mel features, shape `(mel bins, frames)`."""
+        together = self.log_mel(pad_sequence(list(windows), batch_first=True), frames=max(frames))
+        return [clip[:, :count] for clip, count in zip(together, frames, strict=True)]
 
-def masked_with_mean(features: Tensor, keep: Tensor, real_frames: Tensor) -> Tensor:
-    """Return log-mel features with the masked cells at the mean of their clip's speech.
+    def _encode(self, features: Sequence[Tensor]) -> Tensor:
+        (core,) = self.core
+        encoder = cast(VariableContextEncoder, core.get_encoder())
+        with torch.set_grad_enabled(self.encoder_learns and torch.is_grad_enabled()):
+            return encoder.encode_segments(features)
+
+
+def masked_with_mean(features: Tensor, keep: Tensor, real_frames: int) -> Tensor:
+    """Return log-mel features with the masked cells at the mean of the clip's speech.
 
     Args:
-        features: Shape `(rows, mel bins, frames)`.
+        features: Shape `(mel bins, frames)`.
         keep: Same shape, False where masked.
-        real_frames: Frames of each row that hold speech, shape `(rows,)`: padding would lower the mean.
+        real_frames: Frames that hold speech: padding would lower the mean.
     """
-    speech = torch.arange(features.shape[-1], device=features.device) < real_frames[:, None, None]
-    cells = (real_frames * features.shape[1]).clamp(min=1)[:, None, None]
-    mean = (features * speech).sum(dim=(1, 2), keepdim=True) / cells
-    return torch.where(keep, features, mean)
+    return torch.where(keep, features, features[:, : max(real_frames, 1)].mean())
 
 
 def target_loss(hidden: Tensor, labels: Tensor, projection: nn.Module) -> Tensor:
@@ -91,15 +116,15 @@ def target_loss(hidden: Tensor, labels: Tensor, projection: nn.Module) -> Tensor
     backward pass, so that memory does not grow with the number of targets.
 
     Args:
-        hidden: Decoder states, shape `(rows, tokens, d_model)`.
-        labels: Shape `(rows, tokens)`.
+        hidden: Decoder states, shape `(tokens, d_model)`.
+        labels: Shape `(tokens,)`.
         projection: From d_model to the vocabulary.
     """
     wanted = labels != IGNORED
     states, targets = hidden[wanted], labels[wanted]
     if not len(targets):
         # all that learns stays in the graph, the projection too: DDP waits for the gradient of each weight
-        nothing: Tensor = (hidden.sum() + projection(hidden[:1, :1]).sum()) * 0.0
+        nothing: Tensor = (hidden.sum() + projection(hidden[:1]).sum()) * 0.0
         return nothing
     if len(targets) <= PROJECTION_CHUNK:
         return _projected_loss(states, targets, projection)

@@ -1,12 +1,13 @@
-"""The plan of an epoch: every row once, the same whatever the processes, cut to the longest row."""
+"""The plan of an epoch: every row once, in steps of equal work, the same whatever the processes."""
 
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_peft.data.batching import context_frames, plan_epoch
+from whisper_peft.data.batching import EpochPlan, context_frames, equal_shares
 from whisper_peft.types import Utterance
 
 
@@ -14,9 +15,13 @@ def rows(count):
     return [Utterance(str(n), b"", "text", duration_s=1 + (n * 7 % 25)) for n in range(count)]
 
 
-def plan(source, **changes):
-    settings = {"seed": 1, "epoch": 0, "rows_per_step": 4, "window": 16, "cut": True}
-    return list(plan_epoch(source, **(settings | changes)))
+def seconds(window, epoch):
+    return sum(row.duration_s for row in window)
+
+
+def plan(source, epoch=0, seed=1, **changes):
+    settings = {"rows_per_step": 4, "window": 16, "work": seconds}
+    return list(EpochPlan(**(settings | changes)).steps(source, seed=seed, epoch=epoch))
 
 
 def ids(steps):
@@ -24,25 +29,37 @@ def ids(steps):
 
 
 @given(
-    count=st.integers(0, 70), rows_per_step=st.integers(1, 9), window=st.integers(1, 30), cut=st.booleans()
+    count=st.integers(0, 70),
+    rows_per_step=st.integers(1, 9),
+    window=st.integers(1, 30),
+    buckets=st.booleans(),
+    stitched=st.booleans(),
+    seconds_per_step=st.sampled_from([None, 3.0, 40.0]),
 )
-def test_every_row_comes_once_in_an_epoch(count, rows_per_step, window, cut):
+def test_every_row_comes_once_in_an_epoch(count, rows_per_step, seconds_per_step, **settings):
     for source in (rows(count), iter(rows(count))):
-        steps = plan(source, rows_per_step=rows_per_step, window=window, cut=cut)
+        steps = plan(source, rows_per_step=rows_per_step, seconds_per_step=seconds_per_step, **settings)
         assert sorted(itertools.chain(*ids(steps))) == sorted(row.id for row in rows(count))
-        assert len(steps) == -(-count // rows_per_step)
+        assert all(step.windows for step in steps)
+        assert [step.step_in_epoch for step in steps] == list(range(len(steps)))
+        if seconds_per_step is None and not settings["stitched"]:
+            assert len(steps) == -(-count // rows_per_step)
 
 
 @pytest.mark.parametrize("as_source", [list, iter])
-def test_the_plan_depends_on_seed_and_epoch_alone(as_source):
-    first = ids(plan(as_source(rows(60))))
-    assert first == ids(plan(as_source(rows(60))))
-    assert first != ids(plan(as_source(rows(60)), epoch=1))
-    assert first != ids(plan(as_source(rows(60)), seed=2))
+@pytest.mark.parametrize("buckets", [False, True])
+def test_the_plan_depends_on_seed_and_epoch_alone(as_source, buckets):
+    first = ids(plan(as_source(rows(60)), buckets=buckets))
+    assert first == ids(plan(as_source(rows(60)), buckets=buckets))
+    assert first != ids(plan(as_source(rows(60)), buckets=buckets, epoch=1))
+    assert first != ids(plan(as_source(rows(60)), buckets=buckets, seed=2))
 
 
-def test_epochs_group_other_rows_together():
-    groups = [{frozenset(step) for step in ids(plan(rows(60), epoch=epoch))} for epoch in range(2)]
+@pytest.mark.parametrize("buckets", [False, True])
+def test_epochs_group_other_rows_together(buckets):
+    groups = [
+        {frozenset(step) for step in ids(plan(rows(60), epoch=epoch, buckets=buckets))} for epoch in range(2)
+    ]
     assert groups[0] != groups[1]
 
 
@@ -55,36 +72,60 @@ def test_processes_and_micro_batches_share_a_step_without_loss(hands, count):
             for rank in range(world_size)
             for micro_batch in step.deal(rank=rank, world_size=world_size, micro_batches=micro_batches)
         ]
-        heard = [row.id for micro_batch in dealt if micro_batch.scored for row in micro_batch.utterances]
-        assert sorted(heard) == sorted(row.id for row in step.utterances)
+        heard = [window for micro_batch in dealt if micro_batch.scored for window in micro_batch.windows]
+        assert sorted(row.id for (row,) in heard) == sorted(row.id for row in step.utterances)
         assert len(dealt) == world_size * micro_batches
-        assert {micro_batch.frames for micro_batch in dealt} == {step.frames}
 
 
-def test_the_context_holds_the_longest_row_of_the_whole_step():
-    for step in plan(rows(60)):
-        longest = max(row.duration_s for row in step.utterances)
-        assert longest * 100 <= step.frames < longest * 100 + 50
+def spread(work):
+    return np.std(work) / np.mean(work)
 
 
-def test_cutting_costs_less_than_half_of_what_a_shuffled_plan_would():
-    sorted_frames = sum(step.frames for step in plan(rows(200), window=200))
-    full_frames = sum(step.frames for step in plan(rows(200), window=200, cut=False))
-    assert sorted_frames < full_frames / 2
+def test_steps_hold_equal_work_where_equally_many_rows_would_not():
+    lengths = np.random.default_rng(0).uniform(1, 26, 800)
+    many = [Utterance(str(n), b"", "text", duration_s=length) for n, length in enumerate(lengths)]
+    work = [sum(step.work) for step in plan(many, rows_per_step=8)]
+    by_count = [sum(row.duration_s for row in many[start : start + 8]) for start in range(0, 800, 8)]
+    assert len(work) == 100
+    assert spread(work) < spread(by_count) / 1.4
 
 
-def test_slower_speech_gets_more_context():
-    step = plan(rows(4), longest_stretch=1.25)[0]
-    assert step.frames >= max(row.duration_s for row in step.utterances) * 125
+def test_processes_get_equal_work():
+    for step in plan(rows(400), rows_per_step=32):
+        loads = [
+            sum(
+                seconds(window, 0)
+                for window in step.deal(rank=rank, world_size=4, micro_batches=1)[0].windows
+            )
+            for rank in range(4)
+        ]
+        assert max(loads) - min(loads) <= max(step.work)
 
 
-def test_no_context_is_longer_than_whispers_window():
-    long = [Utterance("long", b"", "text", duration_s=29.9)]
-    assert plan(long, longest_stretch=1.25)[0].frames == 3000 == context_frames(30.0)
-    assert plan([Utterance("unknown", b"", "text")])[0].frames == 3000
+def test_buckets_bring_like_lengths_together():
+    def spans(steps):
+        lengths = [[row.duration_s for row in step.utterances] for step in steps]
+        return np.mean([max(step) - min(step) for step in lengths])
+
+    assert spans(plan(rows(200), buckets=True)) < spans(plan(rows(200))) / 3
 
 
-def test_a_stream_is_held_a_window_at_a_time():
+def test_a_budget_of_audio_seconds_takes_the_place_of_rows():
+    steps = plan(rows(300), seconds_per_step=60.0)
+    heard = [sum(row.duration_s for row in step.utterances) for step in steps]
+    assert len(steps) == pytest.approx(sum(heard) / 60, abs=1)
+    assert max(heard) < 60 + 26
+
+
+def test_stitched_windows_hold_at_most_whispers():
+    steps = plan(rows(200), stitched=True)
+    windows = [window for step in steps for window in step.windows]
+    assert max(seconds(window, 0) for window in windows) <= 30
+    assert np.mean([seconds(window, 0) for window in windows]) > 27
+    assert len(steps) == 50
+
+
+def test_a_stream_is_held_two_windows_at_a_time():
     taken = 0
 
     def stream():
@@ -93,5 +134,17 @@ def test_a_stream_is_held_a_window_at_a_time():
             taken += 1
             yield row
 
-    next(plan_epoch(stream(), seed=1, epoch=0, rows_per_step=4, window=16, cut=True))
-    assert taken == 16
+    next(EpochPlan(rows_per_step=4, window=16, work=seconds).steps(stream(), seed=1, epoch=0))
+    assert taken == 32
+
+
+@given(work=st.lists(st.floats(0.1, 100), min_size=1, max_size=40), count=st.integers(1, 40))
+def test_shares_are_whole_and_none_is_empty(work, count):
+    shares = equal_shares(work, min(count, len(work)))
+    assert len(shares) == min(count, len(work))
+    assert list(itertools.chain(*shares)) == list(range(len(work)))
+    assert all(len(share) for share in shares)
+
+
+def test_an_evaluation_context_is_whole_half_seconds_of_at_most_the_window():
+    assert [context_frames(second) for second in (0.2, 1.01, 29.9, 30.0)] == [100, 150, 3000, 3000]

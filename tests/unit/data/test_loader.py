@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from whisper_peft.data.augmentation import build_augmentation
-from whisper_peft.data.batching import plan_epoch
+from whisper_peft.data.batching import EpochPlan
 from whisper_peft.data.loader import StepLoader
 from whisper_peft.errors import RecipeError
 from whisper_peft.recipe.sections import AugmentSection
@@ -25,12 +25,13 @@ class Slow:
 
     def __call__(self, micro_batch):
         time.sleep(0.05)
-        return os.getpid(), [row.id for row in micro_batch.utterances]
+        return os.getpid(), [row.id for window in micro_batch.windows for row in window]
 
 
 def load(collator, workers):
     rows = [Utterance(str(number), b"", "text", duration_s=1.0) for number in range(12)]
-    steps = plan_epoch(rows, seed=0, epoch=0, rows_per_step=2, window=8, cut=True)
+    plan = EpochPlan(rows_per_step=2, window=8, work=lambda window, epoch: 1.0)
+    steps = plan.steps(rows, seed=0, epoch=0)
     return StepLoader(collator, rank=0, world_size=1, micro_batches=1, workers=workers).load(steps)
 
 

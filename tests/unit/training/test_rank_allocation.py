@@ -5,6 +5,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
+from whisper_peft.data.audio_contexts import AudioContexts
 from whisper_peft.data.augmentation import build_augmentation
 from whisper_peft.data.collation import Collator
 from whisper_peft.data.labels import Labeller
@@ -34,7 +35,8 @@ def training(rows, folder, **train):
     attach_adapter(whisper, made.adapter, seed=0)
     labeller = Labeller(whisper.tokenizer, multilingual=False, language=None)
     augmentation, masks = build_augmentation(made.augment), made.augment.spec_augment
-    collator = Collator(labeller, augmentation, masks, num_mel_bins=80, pad_token_id=0, seed=0)
+    contexts = AudioContexts.of(made.train, seed=0)
+    collator = Collator(labeller, augmentation, masks, contexts, num_mel_bins=80, seed=0)
     return Training(whisper, made, rows, collator, Accelerator(cpu=True), folder)
 
 

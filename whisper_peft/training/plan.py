@@ -1,0 +1,107 @@
+"""Which steps a run takes, in which order: epoch after epoch, to the last."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+from transformers import WhisperConfig
+
+from whisper_peft.data.batching import EpochPlan, StepPlan
+from whisper_peft.data.collation import Collator
+from whisper_peft.data.work import WorkModel
+from whisper_peft.errors import DataError, RecipeError
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.types import Utterance
+
+
+class TrainingPlan:
+    """The steps of a run, a function of recipe, rows and number of processes.
+
+    Args:
+        recipe: What to do.
+        rows: Training utterances, undecoded: a sequence, or a stream that can be iterated again each epoch.
+        collator: Tells the audio contexts, and how much augmentation may lengthen speech.
+        config: Sizes of the model, which tell the work of a batch.
+        world_size: Number of processes.
+
+    Raises:
+        RecipeError: If the rows are a stream and `train.max_steps` is not set.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        rows: Sequence[Utterance] | Iterable[Utterance],
+        collator: Collator,
+        config: WhisperConfig,
+        world_size: int,
+    ) -> None:
+        section = recipe.train
+        hands = section.gradient_accumulation_steps * world_size
+        self.rows, self.seed = rows, section.seed
+        self.rows_per_step = section.batch_size * hands
+        self.epoch_plan = EpochPlan(
+            rows_per_step=self.rows_per_step,
+            seconds_per_step=None if section.batch_seconds is None else section.batch_seconds * hands,
+            window=recipe.data.shuffle_window,
+            work=work_model(config, collator),
+            buckets=section.length_buckets,
+            stitched=section.audio_context == "packed",
+            longest_stretch=collator.augmentation.longest_stretch,
+        )
+        self.steps_per_epoch = self._steps_per_epoch()
+        self.total_steps = section.max_steps or self._steps_of(section.epochs)
+
+    def steps(self, *, epoch: int, skip: int) -> Iterator[StepPlan]:
+        """Yield steps for as long as they are asked for, from an epoch on, without the first of that epoch.
+
+        The interrupted epoch is replayed without decoding.
+
+        Raises:
+            DataError: If an epoch has no rows.
+        """
+        for number in itertools.count(epoch):
+            taken = 0
+            for taken, step in enumerate(self.epoch_plan.steps(self.rows, seed=self.seed, epoch=number), 1):
+                if taken > skip:
+                    yield step
+            if not taken:
+                raise DataError(
+                    "the training split ran out of rows", "it yields none in a new epoch", "check data.train"
+                )
+            skip = 0
+
+    def epochs(self, *, step: int, epoch: int) -> float:
+        """Return the passes over the data; of a stream, whose length is not known, only the whole ones."""
+        return float(epoch) if self.steps_per_epoch is None else round(step / self.steps_per_epoch, 3)
+
+    def _steps_per_epoch(self) -> int | None:
+        """Return the steps of the first epoch: where windows are stitched, others differ by a few."""
+        if not isinstance(self.rows, Sequence):
+            return None
+        return sum(1 for _ in self.epoch_plan.steps(self.rows, seed=self.seed, epoch=0))
+
+    def _steps_of(self, epochs: float) -> int:
+        if self.steps_per_epoch is None:
+            raise RecipeError(
+                "train.max_steps is not set",
+                "the training split is a stream, so the length of an epoch is not known",
+                "give it, such as --train.max-steps 1000",
+            )
+        return max(1, math.ceil(epochs * self.steps_per_epoch))
+
+
+def work_model(config: WhisperConfig, collator: Collator) -> WorkModel:
+    """Return what a window costs a model of this configuration."""
+    return WorkModel.of_whisper(
+        collator.contexts,
+        d_model=config.d_model,
+        encoder_layers=config.encoder_layers,
+        decoder_layers=config.decoder_layers,
+        encoder_ffn_dim=config.encoder_ffn_dim,
+        decoder_ffn_dim=config.decoder_ffn_dim,
+        vocab_size=config.vocab_size,
+        num_mel_bins=config.num_mel_bins,
+    )
