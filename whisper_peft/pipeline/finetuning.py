@@ -21,7 +21,6 @@ from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import DataError, MergeError, RecipeError, StorageError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import check_language
-from whisper_peft.evaluation.scoring import Counts, paired_interval
 from whisper_peft.model.adapters import (
     attach_adapter,
     check_adapter,
@@ -50,22 +49,20 @@ from whisper_peft.pipeline.speech import (
     count_to_score,
     open_speech,
 )
+from whisper_peft.pipeline.stored_scores import StoredScores, difference_interval, read_scores
 from whisper_peft.recipe.catalog import resolve_recipe
-from whisper_peft.recipe.sections import Recipe
+from whisper_peft.recipe.sections import EvalSection, Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.reporting.figures import interval, percent, reasons
-from whisper_peft.reporting.json_lines import by_utterance, read_predictions
 from whisper_peft.reporting.model_card import write_model_card
 from whisper_peft.reporting.page import write_page
 from whisper_peft.reporting.progress import EvalProgress, SteadyConsole, TrainingProgress
 from whisper_peft.reporting.run_report import (
-    REPORT_FILE,
     AdapterRecord,
     EvaluationRecord,
     RunRecord,
     RunReport,
     environment_meta,
-    read_report,
     write_report,
 )
 from whisper_peft.training.events import Callback, Event
@@ -73,7 +70,7 @@ from whisper_peft.training.interruption import sigterm_as_ctrl_c
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
 from whisper_peft.training.processes import failing_together, on_main_process, start_processes
-from whisper_peft.types import EvalResult, MergeResult, Prediction, TrainResult
+from whisper_peft.types import EvalResult, MergeResult, TrainResult
 
 NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 """Numbers of the system's errors that mean a disk that is full or may not be written."""
@@ -169,7 +166,8 @@ class Finetuning:
             command=" ".join(sys.argv),
             started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         )
-        self.stored_before = on_main_process(self.accelerator, self._stored_before)
+        stored = on_main_process(self.accelerator, lambda: read_scores(self.folder))
+        self.stored = stored if self.resume else StoredScores()
         self.report = RunReport(run=record, meta=environment_meta(self.recipe.train.seed))
 
     def run(self) -> Run:
@@ -205,6 +203,7 @@ class Finetuning:
         if trained.stopped_by != "interrupt":
             after = self._score(whisper, speech, "after")
             self._note_after(before, after, speech)
+            self._score_short(whisper, speech)
             del whisper
             self.accelerator.free_memory()
             self._merge(speech)
@@ -229,27 +228,23 @@ class Finetuning:
     def _score_before(self, whisper: Whisper, speech: Speech) -> EvalResult | None:
         if not self.recipe.eval.before:
             return None
-        before = self.stored_before or self._score(whisper, speech, "before")
+        before = self.stored.before or self._score(whisper, speech, "before")
         record = EvaluationRecord(before=before, scored_split=speech.eval.split)
         self._note_scores([("before", before)], record)
         return before
 
-    def _stored_before(self) -> EvalResult | None:
-        """Return the score that a stopped run had made already."""
-        if not self.resume or not (self.folder / REPORT_FILE).is_file():
-            return None
-        evaluation = read_report(self.folder).evaluation
-        stored = read_predictions(self.folder).before
-        if evaluation is None or evaluation.before is None or len(stored) != evaluation.before.utterances:
-            return None
-        return replace(evaluation.before, predictions=tuple(stored.values()))
-
     def _score(
-        self, whisper: Whisper, speech: Speech, when: str, check: Callable[[], None] | None = None
+        self,
+        whisper: Whisper,
+        speech: Speech,
+        when: str,
+        check: Callable[[], None] | None = None,
+        section: EvalSection | None = None,
     ) -> EvalResult:
         source = speech.eval if when in ("before", "after") else speech.dev
         total = count_to_score(source, self.recipe.eval)
-        with EvalProgress(total, f"WER {when}", console=self.console) as progress:
+        context = "" if section is None else f", {section.audio_context} context"
+        with EvalProgress(total, f"WER {when}{context}", console=self.console) as progress:
 
             def count(done: int) -> None:
                 progress.update(done)
@@ -259,7 +254,7 @@ class Finetuning:
             result = evaluate_utterances(
                 whisper,
                 source,
-                section=self.recipe.eval,
+                section=section or self.recipe.eval,
                 language=self.recipe.model.language,
                 task=self.recipe.model.task,
                 rank=self.accelerator.process_index,
@@ -268,8 +263,18 @@ class Finetuning:
             )
         scored = f"{percent(result.wer)} {interval(result.wer_interval)}, {result.utterances} utterances"
         skipped = f", skipped: {reasons(result.skipped)}" if result.skipped else ""
-        self.say(f"WER {when}: {scored}{skipped}")
+        self.say(f"WER {when}{context}: {scored}{skipped}")
         return result
+
+    def _score_short(self, whisper: Whisper, speech: Speech) -> None:
+        """Score the tuned model at cut context too, where it was tuned on that."""
+        recipe, evaluation = self.recipe, self.report.evaluation
+        tuned_on_it = recipe.train.audio_context != "full" and recipe.eval.audio_context == "full"
+        if evaluation is None or not (tuned_on_it and recipe.eval.short_context):
+            return
+        section = recipe.eval.model_copy(update={"audio_context": "cut"})
+        short = self.stored.after_short or self._score(whisper, speech, "after", section=section)
+        self._note(evaluation=evaluation.model_copy(update={"after_short": short}))
 
     def _train(self, whisper: Whisper, speech: Speech, rows: TrainingRows) -> TrainResult:
         if self.recipe.train.gradient_checkpointing:
@@ -380,19 +385,3 @@ class Finetuning:
     def say(self, sentence: str) -> None:
         """Print a sentence, on the main process alone."""
         self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-
-
-def difference_interval(
-    before: EvalResult | None, after: EvalResult, samples: int
-) -> tuple[float, float] | None:
-    """Return the 95 % interval of WER after minus before over the same utterances, if both were scored."""
-    if before is None:
-        return None
-    first, second = by_utterance(before.predictions), by_utterance(after.predictions)
-    both = [name for name in first if name in second]
-    counts = [[_counts(scored[name]) for name in both] for scored in (first, second)]
-    return paired_interval(*counts, samples=samples).interval
-
-
-def _counts(prediction: Prediction) -> Counts:
-    return Counts(prediction.substitutions, prediction.deletions, prediction.insertions, prediction.hits)

@@ -37,7 +37,7 @@ LEAST_FREE_BYTES = 256 * 2**20
 
 FREE_TO_CHANGE = {
     "train": ("checkpoint_steps", "keep_checkpoints", "workers", "tensorboard"),
-    "eval": ("batch_size",),
+    "eval": ("batch_size", "short_context"),
     "model": ("device",),
 }
 """Fields that a resumed run may have otherwise: they change no weight."""

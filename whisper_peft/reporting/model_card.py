@@ -18,7 +18,7 @@ from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting import figures
 from whisper_peft.reporting.page import RATES, RECIPE_FILE
 from whisper_peft.reporting.run_report import RunReport, write_text
-from whisper_peft.reporting.verdict import caution, merge_sentence, training_skips, verdict
+from whisper_peft.reporting.verdict import caution, merge_sentence, short_context, training_skips, verdict
 from whisper_peft.types import EvalResult
 
 CARD_FILE = "README.md"
@@ -79,6 +79,7 @@ def render_model_card(report: RunReport, recipe: Recipe) -> str:
         front_matter=Markup(_front_matter(report, recipe)),
         base_sentence=_base_sentence(recipe),
         verdict=verdict(report.evaluation),
+        short_context=short_context(report.evaluation),
         caution=caution(report),
         merge_sentence=merge_sentence(report.merge) if report.merge else None,
         training_skips=training_skips(report),

@@ -15,7 +15,7 @@ from whisper_peft.reporting.alignment import AlignedWord, align, pairs, worst
 from whisper_peft.reporting.json_lines import Predictions, TrainingLog, read_log, read_predictions
 from whisper_peft.reporting.plots import Plot, Series, line_plot
 from whisper_peft.reporting.run_report import RunReport, read_report, write_text
-from whisper_peft.reporting.verdict import caution, merge_sentence, training_skips, verdict
+from whisper_peft.reporting.verdict import caution, merge_sentence, short_context, training_skips, verdict
 from whisper_peft.types import Prediction
 
 PAGE_FILE = "report.html"
@@ -126,6 +126,7 @@ def render_page(
         rates=RATES,
         counts=COUNTS,
         verdict=verdict(report.evaluation),
+        short_context=short_context(report.evaluation),
         caution=caution(report),
         merge_sentence=merge_sentence(report.merge) if report.merge else None,
         training_skips=training_skips(report),

@@ -53,6 +53,8 @@ class EvaluationRecord(Record):
     """The untuned model; None when it was not scored."""
     after: EvalResult | None = None
     """The tuned model; None when the run stopped first."""
+    after_short: EvalResult | None = None
+    """The tuned model at cut context; None unless it was tuned on that. Nothing is chosen by it."""
     difference_interval: tuple[float, float] | None = None
     """95 % interval of the WER after minus the WER before, resampled over pairs of the same utterance."""
     scored_split: str
@@ -148,7 +150,9 @@ class RunReport(Record):
             raise StorageError(what, "; ".join(faults), "restore it, or run again") from None
 
 
-WITHOUT_PREDICTIONS = {"evaluation": {"before": {"predictions"}, "after": {"predictions"}}}
+WITHOUT_PREDICTIONS = {
+    "evaluation": {when: {"predictions"} for when in ("before", "after", "after_short")},
+}
 
 
 def write_report(report: RunReport, folder: Path) -> Path:

@@ -18,7 +18,13 @@ from whisper_peft.reporting.figures import (
     signed_percent,
 )
 from whisper_peft.reporting.run_report import EvaluationRecord, RunReport
-from whisper_peft.reporting.verdict import caution, merge_sentence, relative_change, training_skips
+from whisper_peft.reporting.verdict import (
+    caution,
+    merge_sentence,
+    relative_change,
+    short_context,
+    training_skips,
+)
 from whisper_peft.types import EvalResult, TrainResult
 
 LABEL_WIDTH = 14
@@ -72,6 +78,8 @@ def _rates(evaluation: EvaluationRecord | None) -> Iterator[tuple[str, str]]:
     yield "WER raw", _rate(before, after, "wer_raw")
     conditions = f"{scored.normalizer} normaliser, {scored.audio_context} audio context"
     yield "scored on", f"{count(scored.utterances)} utterances of {evaluation.scored_split}: {conditions}"
+    if short := short_context(evaluation):
+        yield "cut context", short
 
 
 def _rate(before: EvalResult | None, after: EvalResult | None, name: str) -> str:

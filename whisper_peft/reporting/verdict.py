@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from whisper_peft.reporting.figures import percent, points, signed_percent
+from whisper_peft.reporting.figures import count, number, percent, points, signed_percent
 from whisper_peft.reporting.run_report import EvaluationRecord, RunReport
 from whisper_peft.types import MergeResult
 
@@ -63,6 +63,17 @@ def merge_sentence(merge: MergeResult) -> str:
         transcripts = f"transcripts differ on {len(merge.differing)} of {merge.clips} clips"
     largest, accepted = f"{merge.max_logit_difference:.2g}", f"{merge.tolerance:g}"
     return f"logits differ by at most {largest} (accepted: {accepted}); {transcripts}{_left_behind(merge)}"
+
+
+def short_context(evaluation: EvaluationRecord | None) -> str | None:
+    """Say what the tuned model does at cut context, beside full context; None where that was not scored."""
+    full = evaluation.after if evaluation else None
+    short = evaluation.after_short if evaluation else None
+    if full is None or short is None:
+        return None
+    speed = f"{number(short.rtfx)} audio-seconds per second instead of {number(full.rtfx)}"
+    loops = f", {count(short.looping)} transcripts loop" if short.looping else ""
+    return f"WER {percent(short.wer)} instead of {percent(full.wer)}, {speed}{loops}"
 
 
 def training_skips(report: RunReport) -> Mapping[str, int]:

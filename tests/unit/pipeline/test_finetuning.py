@@ -367,3 +367,38 @@ def test_clips_that_whisper_cannot_take_whole_do_not_stop_the_merge(run, prompts
         run.folder, section, clips=clips, output_dir=tmp_path / "merged", max_logit_difference=0.05
     )
     assert result.clips == 1
+
+
+def test_a_model_tuned_on_cut_context_is_scored_at_it_too(run):
+    evaluation = run.report["evaluation"]
+    full, short = evaluation["after"], evaluation["after_short"]
+    assert (full["audio_context"], short["audio_context"]) == ("full", "cut")
+    assert short.keys() == full.keys()
+    assert short["utterances"] == full["utterances"]
+    assert short["rtfx"] > full["rtfx"]
+    assert "cut context" in run.summary()
+    assert short["wer"] == whisper_peft.evaluate(run.folder, eval={"audio_context": "cut"}).wer
+
+
+def test_a_resumed_run_keeps_its_score_at_cut_context(run, speech, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    again = finetune("lora-librispeech", **overrides(speech), output_dir=folder, resume=True)
+    assert again.report["evaluation"]["after_short"] == run.report["evaluation"]["after_short"]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"train": {"audio_context": "full"}},
+        {"eval": {"short_context": False}},
+        {"eval": {"audio_context": "cut"}},
+    ],
+    ids=["tuned at 30 s", "switched off", "scored at cut context anyway"],
+)
+def test_there_is_no_second_score_where_it_would_say_nothing(speech, tmp_path, sections):
+    sections = {**sections, "merge": {"enabled": False}}
+    short = overrides(speech, **sections)
+    short["train"] = {**short["train"], "max_steps": 1}
+    report = finetune("lora-librispeech", **short, output_dir=tmp_path / "run").report
+    assert report["evaluation"]["after_short"] is None

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from whisper_peft.errors import StorageError
+from whisper_peft.reporting.model_card import escape_markdown, write_model_card
+from whisper_peft.reporting.page import write_page
 from whisper_peft.reporting.run_report import EvaluationRecord, RunReport, read_report
 from whisper_peft.reporting.summary import summary
-from whisper_peft.reporting.verdict import caution, verdict
+from whisper_peft.reporting.verdict import caution, short_context, verdict
 from whisper_peft.types import EvalResult, MergeResult
 
 
@@ -130,3 +132,22 @@ def test_price_of_leaving_quantised_weights_is_told(report: RunReport) -> None:
     merge = MergeResult("merged", 2e-05, True, 8, (), 0.05, 1.25, 0.75)
     told = lines(report.model_copy(update={"merge": merge}))["merge"]
     assert told.endswith("from the quantised model logits differ by at most 1.2, 75 % of transcripts equal")
+
+
+def test_the_score_at_cut_context_is_told_in_one_line_everywhere(make_run: Callable[..., Path]) -> None:
+    full = evaluation(0.2, 0.1)
+    short = replace(scored(0.11), audio_context="cut", rtfx=40.0, looping=0)
+    both = full.model_copy(update={"after_short": short})
+    sentence = "WER 11.00 % instead of 10.00 %, 40 audio-seconds per second instead of 9"
+    assert short_context(both) == sentence
+    assert short_context(full) is None
+    folder = make_run(evaluation=both)
+    report = read_report(folder)
+    assert f"cut context   {sentence}" in summary(report.to_dict())
+    assert escape_markdown(sentence) in write_model_card(report.to_dict(), folder).read_text()
+    assert sentence in write_page(folder).read_text()
+
+
+def test_loops_at_cut_context_are_counted() -> None:
+    both = evaluation(None, 0.1, after_short=replace(scored(0.8), looping=4))
+    assert str(short_context(both)).endswith(", 4 transcripts loop")
