@@ -84,7 +84,12 @@ class Preparation:
 
 
 def prepare(
-    recipe: Recipe, *, ours: Mapping[str, Any], reference: Mapping[str, Any], folder: Path
+    recipe: Recipe,
+    *,
+    ours: Mapping[str, Any],
+    reference: Mapping[str, Any],
+    folder: Path,
+    trains: bool = True,
 ) -> Preparation:
     """Open the speech, save the model where both sides load it, and write down what each has to do.
 
@@ -93,6 +98,7 @@ def prepare(
         ours: Fields that only our side has otherwise, by dotted names.
         reference: Fields that only the reference has otherwise.
         folder: Where everything goes.
+        trains: Whether both will train; else they may listen with the adapter of `adapter.init`.
 
     Raises:
         BenchmarkError: If the recipe asks for what the reference cannot do.
@@ -101,7 +107,7 @@ def prepare(
     """
     plain = recipe.model_copy(update={"augment": AugmentSection()})
     for overrides in (ours, reference):
-        _refuse_unlike(apply_overrides(plain, overrides))
+        _refuse_unlike(apply_overrides(plain, overrides), trains=trains)
     speech = open_speech(plain)
     if speech.train.is_stream:
         raise BenchmarkError(
@@ -177,12 +183,12 @@ def learning(recipe: Recipe, rows: int) -> Learning:
     )
 
 
-def _refuse_unlike(recipe: Recipe) -> None:
+def _refuse_unlike(recipe: Recipe, *, trains: bool) -> None:
     adapter = recipe.adapter
     unlike = {
         f"adapter.method is {adapter.method}": adapter.method != "lora",
         "adapter.config is given": adapter.config is not None,
-        "adapter.init is given": adapter.init is not None,
+        "adapter.init is given": trains and adapter.init is not None,
         f"model.quantize is {recipe.model.quantize}": recipe.model.quantize != "none",
         f"train.optimizer is {recipe.train.optimizer}": recipe.train.optimizer != "adamw",
     }

@@ -82,7 +82,8 @@ def benchmark(
         adapter: Overrides.
         train: Overrides; `max_steps` takes as many rows, for whole epochs.
         eval: Overrides.
-        what: Any of train, evaluate (ours at cut context, `generate` at 30 s) and log-mel.
+        what: Any of train, evaluate (ours at cut context, `generate` at 30 s) and log-mel. evaluate listens
+            with what each side has just learned; without train, both with the adapter of `adapter.init`.
         rounds: How often each side runs.
         wer: Score both adapters after training, at full and at cut context.
         ours: Fields that only our side has otherwise, by dotted names: `{"model.precision": "bf16"}`.
@@ -102,7 +103,9 @@ def benchmark(
     chosen = resolve_recipe(recipe, {name: fields for name, fields in sections.items() if fields})
     _refuse_unknown(what, rounds)
     folder = _folder(chosen, output_dir)
-    prepared = prepare(chosen, ours=ours or {}, reference=reference or {}, folder=folder)
+    prepared = prepare(
+        chosen, ours=ours or {}, reference=reference or {}, folder=folder, trains="train" in what
+    )
     result = Benchmark(prepared, tuple(what), rounds, wer).run()
     (folder / RESULT_FILE).write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
     write_plot(result, folder / PLOT_FILE)
@@ -138,7 +141,8 @@ class Benchmark:
     def __post_init__(self) -> None:
         self.console = SteadyConsole()
         self.device = choose_device(self.prepared.recipe.model.device)
-        self.adapters: dict[Side, str | None] = {"reference": None, "ours": None}
+        given = self.prepared.recipe.adapter.init
+        self.adapters: dict[Side, str | None] = {side: str(given) if given else None for side in SIDES}
 
     def run(self) -> BenchmarkResult:
         """Do what was asked for."""

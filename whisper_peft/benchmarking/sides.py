@@ -64,8 +64,6 @@ class SideTask:
         model: Folder of the base model, in Hugging Face's format.
         adapter: Folder of an adapter to transcribe with; None for the untuned model.
         recipe: Our recipe as YAML, for our side; the reference reads the other fields.
-        features: The reference's log-mel: computed as rows are read (in the workers, if any), or stored
-            beforehand by `datasets.Dataset.map`, which pays from the second epoch on.
         output_dir: Where the adapter goes.
     """
 
@@ -82,7 +80,6 @@ class SideTask:
     batch_size: int = 16
     num_beams: int = 1
     audio_context: Literal["full", "cut"] = "full"
-    features: Literal["as-read", "stored"] = "as-read"
 
     def write(self, path: Path) -> Path:
         """Write the task for another process."""

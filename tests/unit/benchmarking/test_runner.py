@@ -9,6 +9,7 @@ from whisper_peft import benchmark
 from whisper_peft.benchmarking import our_side
 from whisper_peft.benchmarking.preparation import prepare
 from whisper_peft.benchmarking.processes import run_side
+from whisper_peft.benchmarking.runner import Benchmark
 from whisper_peft.cli import main
 from whisper_peft.errors import BenchmarkError, RecipeError, StorageError
 from whisper_peft.model.library_noise import no_false_alarms_of_peft
@@ -115,6 +116,33 @@ def test_the_first_loss_of_both_is_the_same_on_the_same_labels(recipe, reference
         ours = our_side.train(both.task("ours", "train", tmp_path / "ours"))
     assert ours.target_tokens == int((labels != -100).sum())
     assert ours.losses[0] == pytest.approx(float(theirs), abs=1e-4)
+
+
+def test_micro_batches_of_the_reference_add_up_to_its_batch(recipe, reference, narrow_model, tmp_path):
+    losses = []
+    for rows, micro_batches in ((8, 1), (4, 2)):
+        fields = {"train.batch_size": rows, "train.gradient_accumulation_steps": micro_batches}
+        chosen = recipe(narrow_model, **{"train.max_steps": 1, **fields})
+        folder = tmp_path / str(rows)
+        folder.mkdir()
+        task = prepare(chosen, ours={}, reference={}, folder=folder).task("reference", "train", folder)
+        with no_false_alarms_of_peft():
+            run = reference.train(task)
+        assert (run.steps, run.utterances) == (1, 8)
+        losses += run.losses
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)  # the recipe averages rows of unlike length alike
+
+
+def test_both_sides_listen_with_the_adapter_that_is_given(
+    recipe, reference, narrow_model, tmp_path, compared
+):
+    adapter = compared[0].train.ours[0].adapter
+    chosen = recipe(narrow_model, **{"adapter.init": adapter})
+    with pytest.raises(BenchmarkError, match=r"adapter\.init is given"):
+        prepare(chosen, ours={}, reference={}, folder=tmp_path)
+    both = prepare(chosen, ours={}, reference={}, folder=tmp_path, trains=False)
+    listeners = Benchmark(both, ("evaluate",), 1, wer=False).adapters
+    assert set(listeners.values()) == {adapter}
 
 
 @pytest.mark.slow
