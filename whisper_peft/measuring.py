@@ -96,11 +96,16 @@ class PeakMemory:
     ) -> None:
         self._ended.set()
         self._watcher.join()
+        self.so_far()
+
+    def so_far(self) -> int:
+        """Return the peak until now."""
         self.peak_bytes = peak_memory_bytes() if _cuda_in_use() else max(self.peak_bytes, memory_bytes())
+        return self.peak_bytes
 
     def _watch(self) -> None:
         while not self._ended.wait(self.interval_s):
-            self.peak_bytes = max(self.peak_bytes, memory_bytes())
+            self.so_far()
 
 
 def _cuda_in_use() -> bool:

@@ -138,7 +138,7 @@ class CountingTrainer(Seq2SeqTrainer):
 
 
 @dataclass
-class Clock(TrainerCallback):  # type: ignore[misc]  # transformers' class is untyped
+class Clock(TrainerCallback):
     """Time from the start of the first epoch to the end of the last step."""
 
     counts: Counts
@@ -201,7 +201,7 @@ def adapted_model(task: SideTask) -> PeftModel:
     model.config.use_cache = False
     # Whisper's forward takes any keyword, so the trainer believes that its loss divides by the tokens of all
     # micro-batches; it does not, and gradients would be as many times too large (transformers 5.23)
-    model.accepts_loss_kwargs = False
+    model.accepts_loss_kwargs = False  # type: ignore[assignment]  # the trainer looks for it on the model
     targets = task.lora.target_modules
     config = LoraConfig(
         r=task.lora.r,
@@ -234,7 +234,7 @@ def train(task: SideTask) -> SideRun:
     )
     trainer.counts = counts
     trainer.train()
-    model.save_pretrained(Path(task.output_dir) / "adapter")
+    model.save_pretrained(str(Path(task.output_dir) / "adapter"))
     # language, task and no-timestamps; English-only checkpoints have the last alone
     prefix_tokens = counts.utterances * (3 if rows[0]["language"] else 1)
     return SideRun(

@@ -36,6 +36,7 @@ class Clock:
     memory: PeakMemory = field(default_factory=PeakMemory)
     started: float = 0.0
     ended: float = 0.0
+    memory_peak_bytes: int = 0
     data_wait_seconds: float = 0.0
     target_tokens: int = 0
     step_seconds: list[float] = field(default_factory=list)
@@ -55,8 +56,9 @@ class Clock:
             self.data_wait_seconds += event.row["data_wait_share"] * seconds
             self.target_tokens += int(event.row["target_tokens"])
             self.losses.append(event.row["loss"])
-            if event.step == event.total_steps:
-                self.memory.__exit__(None, None, None)
+            self.memory_peak_bytes = self.memory.so_far()
+        if event.kind == "end":  # after the last checkpoint, whose memory does not count
+            self.memory.__exit__(None, None, None)
 
 
 def train(task: SideTask) -> SideRun:
@@ -92,7 +94,7 @@ def train(task: SideTask) -> SideRun:
         step_audio_seconds=tuple(clock.step_audio_seconds),
         data_wait_seconds=clock.data_wait_seconds,
         memory_before_bytes=clock.memory.before_bytes,
-        memory_peak_bytes=clock.memory.peak_bytes,
+        memory_peak_bytes=clock.memory_peak_bytes,
         lifetime_peak_bytes=peak_memory_bytes(),
         losses=tuple(clock.losses),
         workers=choose_workers(recipe.train.workers),

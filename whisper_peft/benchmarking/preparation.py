@@ -244,9 +244,13 @@ def _row(utterance: Utterance, labeller: Labeller, folder: Path) -> Row:
 
 
 def _file(utterance: Utterance, folder: Path) -> Path:
-    """Return the recording's file; what lies in a tar, a table or memory is written to one for both sides."""
-    if isinstance(utterance.audio, Path):
-        return utterance.audio
+    """Return a file that both sides read: the recording's own, or one written here.
+
+    What lies in a tar, a table or memory has none, and what soundfile cannot read only our side would decode.
+    """
+    audio = utterance.audio
+    if isinstance(audio, Path) and audio.suffix[1:].upper() in soundfile.available_formats():
+        return audio
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{len(list(folder.iterdir())):06d}.flac"
     soundfile.write(path, decode(utterance).waveform, SAMPLING_RATE)
