@@ -22,6 +22,7 @@ from pathlib import Path
 import yaml
 
 from whisper_peft.errors import ResumeError, StorageError
+from whisper_peft.recipe.paths import with_absolute_paths
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import read_recipe, recipe_yaml
 from whisper_peft.reporting.json_lines import PREDICTIONS_FILE
@@ -129,7 +130,7 @@ def differences(recipe: Recipe, stored: Recipe) -> dict[str, tuple[object, objec
 
     Splits and the text case that nobody named do not count: the stored recipe holds what was found.
     """
-    mine, theirs = yaml.safe_load(recipe_yaml(recipe)), yaml.safe_load(recipe_yaml(stored))
+    mine, theirs = (yaml.safe_load(recipe_yaml(with_absolute_paths(one))) for one in (recipe, stored))
     unnamed = {"train", "eval", "dev", "text_case"} - recipe.data.model_fields_set
     free = {**FREE_TO_CHANGE, "data": tuple(unnamed)}
     return {

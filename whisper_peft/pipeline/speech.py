@@ -19,6 +19,7 @@ from whisper_peft.data.sources import Source, open_split
 from whisper_peft.data.text_style import TextCase, TextStyle, choose_text_case, text_style
 from whisper_peft.errors import AudioError
 from whisper_peft.model.loading import Whisper
+from whisper_peft.recipe.paths import with_absolute_paths
 from whisper_peft.recipe.sections import EvalSection, Recipe
 from whisper_peft.reporting.run_report import DataRecord
 from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Utterance
@@ -110,10 +111,10 @@ class Speech:
         return choose_text_case(self.recipe.data.text_case, self.text_style)
 
     def resolved_recipe(self) -> Recipe:
-        """Return the recipe as it runs again: with what was found in the speech, in a folder of its own."""
+        """Return the recipe as it runs again, from anywhere: with what was found in the speech."""
         found = {"train": self.train.split, "eval": self.eval.split, "text_case": self.text_case}
         data = self.recipe.data.model_copy(update=found)
-        return self.recipe.model_copy(update={"data": data, "output_dir": None})
+        return with_absolute_paths(self.recipe.model_copy(update={"data": data, "output_dir": None}))
 
     def check(self, whisper: Whisper) -> TrainingRows:
         """Count what can be learned from; a stream is checked while it passes.
