@@ -107,6 +107,8 @@ class Transcribe:
     """Text that comes before, for style and spelling."""
     hotwords: tuple[str, ...] = ()
     """Words to expect, such as names."""
+    audio_context: Literal["full", "cut", "auto"] = "auto"
+    """full: 30 s. cut: as long as the speech, for models tuned so. auto: cut where that did no harm."""
     output_dir: Path | None = None
     """Folder for the files of --formats. None: the current folder."""
     formats: tuple[Literal["txt", "srt", "vtt", "json"], ...] = ()
@@ -220,6 +222,7 @@ def run_transcribe(words: list[str]) -> None:
         command.audio,
         prompt=command.prompt,
         hotwords=command.hotwords,
+        audio_context=command.audio_context,
         output_dir=command.output_dir,
         formats=command.formats,
         on_finished=lambda one: show(f"{one.file}: {one.text}" if several else one.text),

@@ -15,7 +15,6 @@ from whisper_peft.evaluation.generation import (
     MAX_PROMPT_TOKENS,
     AudioContext,
     Generation,
-    audio_frames,
     check_language,
     decode_states,
     decoder_prefix,
@@ -32,6 +31,7 @@ from whisper_peft.evaluation.long_form import (
     find_silent_windows,
     quietest_feature,
 )
+from whisper_peft.model.folding import folded
 from whisper_peft.model.loading import Whisper
 from whisper_peft.types import SAMPLING_RATE, Segment, Transcript, Utterance, Waveform
 
@@ -225,7 +225,7 @@ class _Transcriber:
         """Transcribe window by window, a window of each of `batch_size` recordings at a time."""
         waiting, active = self._open(paths), list[_Recording]()
         finished: dict[int, Transcript] = {}
-        with listening(self.whisper):
+        with folded(self.whisper), listening(self.whisper):
             while active := [*active, *islice(waiting, batch_size - len(active))]:
                 for alike in self._groups(active):
                     self._hear(alike)
@@ -260,15 +260,13 @@ class _Transcriber:
         return detect_languages(self.whisper, states)[0]
 
     def _groups(self, recordings: Sequence[_Recording]) -> Iterator[list[_Recording]]:
-        """Group windows that are heard alike, so that a transcript does not depend on its neighbours."""
-        groups: dict[tuple[bool, int], list[_Recording]] = {}
-        for one in recordings:
-            frames = audio_frames(len(one.window) / SAMPLING_RATE, self.audio_context)
-            groups.setdefault((one.timed, frames), []).append(one)
-        yield from groups.values()
+        """Group windows whose decoder is given the same number of tokens."""
+        for timed in (False, True):
+            if alike := [one for one in recordings if one.timed is timed]:
+                yield alike
 
     def _hear(self, recordings: Sequence[_Recording]) -> None:
-        """Transcribe the current windows of recordings that are heard alike."""
+        """Transcribe the current windows of recordings that all have timestamps, or none of them."""
         timed = recordings[0].timed
         windows = [one.window for one in recordings]
         floors = [one.floor for one in recordings]

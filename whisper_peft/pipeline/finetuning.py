@@ -30,6 +30,7 @@ from whisper_peft.model.adapters import (
 from whisper_peft.model.companions import save_companions
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
+from whisper_peft.pipeline.context_choice import figures_of, write_figures
 from whisper_peft.pipeline.run import Run
 from whisper_peft.pipeline.run_folder import (
     ADAPTER,
@@ -362,6 +363,8 @@ class Finetuning:
         except (MergeError, StorageError):
             self._finish()
             raise
+        if self.is_main:
+            write_figures(figures_of(self.report.evaluation), self.folder / MERGED)
         self._note(merge=merged)
 
     def _finish(self) -> Run:

@@ -380,6 +380,12 @@ def test_a_model_tuned_on_cut_context_is_scored_at_it_too(run):
     assert short["wer"] == whisper_peft.evaluate(run.folder, eval={"audio_context": "cut"}).wer
 
 
+def test_the_merged_model_brings_its_scores_at_both_contexts(run):
+    evaluation = run.report["evaluation"]
+    figures = json.loads((run.folder / "merged" / "audio_context.json").read_text())
+    assert figures == {"full": evaluation["after"]["wer"], "cut": evaluation["after_short"]["wer"]}
+
+
 def test_a_resumed_run_keeps_its_score_at_cut_context(run, speech, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(run.folder, folder)
