@@ -15,6 +15,7 @@ from tyro import MISSING
 from tyro.conf import Positional, arg
 
 import whisper_peft
+from whisper_peft.benchmarking.one_epoch import ONE_EPOCH
 from whisper_peft.benchmarking.summary_text import benchmark_text
 from whisper_peft.errors import AudioError, DataError, RecipeError, StorageError, did_you_mean, first_of
 from whisper_peft.flags import RecipeFlags, parse_command
@@ -27,7 +28,15 @@ from whisper_peft.recipe.catalog import (
     resolve_recipe,
 )
 from whisper_peft.recipe.overrides import apply_overrides, tree_of
-from whisper_peft.recipe.sections import DataSection, EvalSection, ModelSection, Recipe, Section
+from whisper_peft.recipe.sections import (
+    AdapterSection,
+    DataSection,
+    EvalSection,
+    ModelSection,
+    Recipe,
+    Section,
+    TrainSection,
+)
 from whisper_peft.recipe.yaml_files import read_recipe, recipe_yaml
 from whisper_peft.reporting.verdict import merge_sentence
 from whisper_peft.terminal import diagnosis_text, is_main_process, scores_text, show
@@ -116,12 +125,22 @@ class Transcribe:
     fields: Annotated[TranscribeFields, arg(name="")] = field(default_factory=TranscribeFields)
 
 
+class BenchmarkFields(Section):
+    """The sections that both sides read."""
+
+    model: ModelSection = ModelSection()
+    data: DataSection = DataSection()
+    adapter: AdapterSection = AdapterSection()
+    train: TrainSection = TrainSection()
+    eval: EvalSection = EvalSection()
+
+
 @dataclass(frozen=True)
 class Benchmark:
-    """Compare training with transformers' padded recipe, in turn, on your model, speech and machine."""
+    """Compare with transformers' padded recipe, in turn, on your model, speech and machine."""
 
-    recipe: Annotated[Positional[str], arg(metavar="NAME_OR_YAML")] = "lora-librispeech"
-    """A named recipe (whisper-peft recipes list) or a recipe's YAML file."""
+    recipe: Annotated[Positional[str | None], arg(metavar="NAME_OR_YAML")] = None
+    """A named recipe (whisper-peft recipes list) or a recipe's YAML file. None: LoRA for one epoch."""
     what: tuple[Literal["train", "evaluate", "log-mel"], ...] = ("train",)
     """Training; transcribing, ours at cut context and the reference at 30 s; log-mel spectrograms."""
     rounds: int = 2
@@ -134,7 +153,9 @@ class Benchmark:
     """Fields of the reference alone, such as model.precision=bf16 train.workers=1."""
     json: Path | None = None
     """File to write everything measured to, beside benchmark.json in the output folder."""
-    fields: RecipeFlags = field(default_factory=Recipe)
+    output_dir: Path | None = None
+    """Folder of everything that both sides leave. None: the first free runs/benchmark."""
+    fields: Annotated[BenchmarkFields, arg(name="")] = field(default_factory=BenchmarkFields)
 
 
 @dataclass(frozen=True)
@@ -236,20 +257,23 @@ def run_transcribe(words: list[str]) -> None:
 
 def run_benchmark(words: list[str]) -> None:
     """Compare speed, memory and WER with transformers' padded recipe, side by side."""
-    named = _first_word(words) or Benchmark.recipe
-    default = Benchmark(fields=find_recipe(named))
+    named = _first_word(words)
+    recipe = find_recipe(named) if named else ONE_EPOCH
+    sections = {name: getattr(recipe, name) for name in BenchmarkFields.model_fields}
+    default = Benchmark(fields=BenchmarkFields(**sections))
     command, overrides = parse_command(default, words, prog="whisper-peft benchmark")
-    chosen = resolve_recipe(default.fields, overrides)
+    apply_overrides(recipe, overrides)
     if command.json is not None:
         _refuse_unwritable(command.json)
     result = whisper_peft.benchmark(
-        chosen,
+        recipe,
         what=command.what,
         rounds=command.rounds,
         wer=command.wer,
         ours=_assignments(command.ours),
         reference=_assignments(command.reference),
-        output_dir=chosen.output_dir,
+        output_dir=command.output_dir,
+        **tree_of(overrides),
     )
     show(benchmark_text(result))
     if command.json is not None:

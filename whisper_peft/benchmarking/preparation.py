@@ -129,7 +129,7 @@ def prepare(
         write_recipe(side.model_copy(update={"model": named, "data": source}), folder / f"{name}.yaml")
     labeller = _labeller(whisper, plain, speech)
     train = [_row(row, labeller, folder / "speech") for row in rows]
-    took = f"both learn from {len(train)} utterances, {epochs} whole epoch{'s' if epochs > 1 else ''}"
+    work = f"both learn from {len(train)} utterances, {epochs} whole epoch{'s' if epochs > 1 else ''}"
     dropped = ("augmentation is left out: the reference has none",) if recipe.augment != plain.augment else ()
     return Preparation(
         recipe=plain,
@@ -142,7 +142,7 @@ def prepare(
         train=tuple(train),
         eval=tuple(_scorable(speech, labeller, folder / "speech", plain.eval.max_utterances)),
         sizes=tuple(_size(row, labeller) for row in train),
-        sentences=(*speech.sentences(), took, *dropped),
+        sentences=(*speech.sentences(), *([work] if trains else []), *dropped),
     )
 
 

@@ -24,6 +24,7 @@ from whisper_peft.benchmarking.comparison import (
 )
 from whisper_peft.benchmarking.log_mel_clips import compare_log_mel
 from whisper_peft.benchmarking.matmul_peak import matmul_peak
+from whisper_peft.benchmarking.one_epoch import ONE_EPOCH
 from whisper_peft.benchmarking.our_side import utterance
 from whisper_peft.benchmarking.plot import write_plot
 from whisper_peft.benchmarking.preparation import Preparation, prepare
@@ -55,7 +56,7 @@ TORCH_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.floa
 
 
 def benchmark(
-    recipe: str | Path | Recipe = "lora-librispeech",
+    recipe: str | Path | Recipe = ONE_EPOCH,
     *,
     model: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
@@ -76,11 +77,12 @@ def benchmark(
     is compared first, and refused where it differs.
 
     Args:
-        recipe: What to compare on: a recipe, the name of one, or a YAML file.
+        recipe: What to compare on: a recipe, the name of one, or a YAML file; else LoRA for one epoch.
         model: Fields of the section to override. So for the other sections.
         data: Overrides.
         adapter: Overrides.
-        train: Overrides; `max_steps` takes as many rows, for whole epochs.
+        train: Overrides. `epochs` stands above the recipe's `max_steps`, which takes as many rows, for whole
+            epochs.
         eval: Overrides.
         what: Any of train, evaluate (ours at cut context, `generate` at 30 s) and log-mel. evaluate listens
             with what each side has just learned; without train, both with the adapter of `adapter.init`.
@@ -99,6 +101,8 @@ def benchmark(
         >>> result.train.speed_ratio.median  # doctest: +SKIP
         5.1
     """
+    if train and "epochs" in train:
+        train = {"max_steps": None, **train}  # else the steps of a recipe that names them would win
     sections = {"model": model, "data": data, "adapter": adapter, "train": train, "eval": eval}
     chosen = resolve_recipe(recipe, {name: fields for name, fields in sections.items() if fields})
     _refuse_unknown(what, rounds)

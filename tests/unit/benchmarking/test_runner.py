@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from whisper_peft import benchmark
-from whisper_peft.benchmarking import our_side
+from whisper_peft.benchmarking import our_side, runner
 from whisper_peft.benchmarking.preparation import prepare
 from whisper_peft.benchmarking.processes import run_side
 from whisper_peft.benchmarking.runner import Benchmark
@@ -84,8 +84,20 @@ def test_the_verb_passes_what_is_typed(monkeypatch, capsys, compared):
     main(None, [*words, "--ours", "model.precision=bf16", "--reference", "train.workers=1"])
     assert (seen["what"], seen["rounds"], seen["wer"]) == (("train", "log-mel"), 3, False)
     assert (seen["ours"], seen["reference"]) == ({"model.precision": "bf16"}, {"train.workers": 1})
-    assert seen["recipe"].train.seed == 7
+    assert seen["train"] == {"seed": 7}
+    assert seen["recipe"].train.epochs == 1
     assert "audio-seconds per second" in capsys.readouterr().out
+
+
+def test_epochs_that_are_asked_for_stand_above_the_steps_of_a_recipe(
+    monkeypatch, recipe, narrow_model, tmp_path
+):
+    chosen = recipe(narrow_model, **{"train.max_steps": 1000})
+    seen = {}
+    monkeypatch.setattr(runner, "prepare", lambda recipe, **options: seen.update(recipe=recipe) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        benchmark(chosen, train={"epochs": 2}, output_dir=tmp_path / "run")
+    assert (seen["recipe"].train.max_steps, seen["recipe"].train.epochs) == (None, 2)
 
 
 def test_a_word_that_sets_nothing_is_refused(capsys):
