@@ -7,6 +7,7 @@ import resource
 import sys
 import threading
 import time
+from pathlib import Path
 from types import TracebackType
 
 import psutil
@@ -47,6 +48,22 @@ def memory_bytes() -> int:
     if _cuda_in_use():
         return int(sys.modules["torch"].cuda.memory_allocated())
     return int(psutil.Process().memory_info().rss)
+
+
+def free_memory_bytes() -> int:
+    """Return the main memory that may still be taken, in bytes.
+
+    In a Linux container that is what its limit leaves, though the machine may have more.
+    """
+    free = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+        counts = dict(line.split() for line in lines)
+    except (OSError, ValueError):  # no group of version 2, or `max`: no limit
+        return free
+    return max(min(free, limit - int(counts["anon"])), 0)
 
 
 def peak_memory_bytes() -> int:

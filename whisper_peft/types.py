@@ -122,6 +122,21 @@ class EvalResult:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderCacheUse:
+    """How often kept encoder states were used (`hits`), how often not, and their bytes, in all processes."""
+
+    kind: str
+    hits: int
+    misses: int
+    bytes: int
+
+    @property
+    def hit_share(self) -> float:
+        """Windows that were not encoded again, as a share of all."""
+        return self.hits / max(self.hits + self.misses, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainResult:
     """What training did. `audio_seconds_per_second` is unpadded speech over the wall-clock of the steps."""
 
@@ -141,6 +156,7 @@ class TrainResult:
     best_wer: float | None = None
     stopped_by: str = "max_steps"
     skipped: Mapping[str, int] = field(default_factory=dict)
+    encoder_cache: EncoderCacheUse | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""

@@ -32,17 +32,38 @@ Window: TypeAlias = tuple[Utterance, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """What a window is recognised by when it comes again, and what was noted of it.
+
+    Attributes:
+        digest: Of the recording's content; empty where it cannot be told.
+        samples: At 16 kHz, and
+        frames: of its audio context. Both are 0 as long as it has to be heard.
+    """
+
+    digest: bytes = b""
+    samples: int = 0
+    frames: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it need not be heard again: only its labels are wanted."""
+        return self.frames > 0
+
+
+@dataclass(frozen=True, slots=True)
 class MicroBatch:
     """The windows that one process hears in one pass, undecoded.
 
     A micro-batch that is not `scored` only keeps the processes of an uneven last step together: its labels
-    are all ignored.
+    are all ignored. Where recordings are recognised, `recordings` has one for each window.
     """
 
     epoch: int
     step_in_epoch: int
     windows: tuple[Window, ...]
     scored: bool = True
+    recordings: tuple[Recording, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

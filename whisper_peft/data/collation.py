@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from whisper_peft.data.audio_contexts import WINDOW_FRAMES, AudioContexts
 from whisper_peft.data.augmentation import Augmentation
-from whisper_peft.data.batching import MicroBatch
+from whisper_peft.data.batching import MicroBatch, Recording, Window
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.labels import IGNORED, Labeller, Target
 from whisper_peft.data.randomness import utterance_rng
@@ -25,13 +25,16 @@ SAMPLES_PER_FRAME = SAMPLING_RATE // FRAMES_PER_SECOND
 MASK_STREAM = "spec-augment"
 """Separates the draws of the spectrogram masks from those of the waveform augmentations."""
 
+UNKNOWN = Recording()
+"""What stands for a recording that nobody recognises."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What the model hears and must write: windows of any length, their texts end to end, nothing padded.
 
     Attributes:
-        samples: Those of all windows at 16 kHz, shape `(samples,)`.
+        samples: Those of all windows at 16 kHz, shape `(samples,)`; a known recording has none.
         sample_counts: Samples of each window.
         frames: Log-mel frames of each window's audio context, even.
         token_counts: Decoder positions of each window.
@@ -43,6 +46,7 @@ class Batch:
         epoch: Epoch that the rows belong to, from 0.
         step_in_epoch: Optimiser step within the epoch, from 0.
         skipped: `(utterance id, reason)` of rows that could not be used.
+        recordings: That of each window, where recordings are recognised.
     """
 
     samples: Tensor
@@ -56,6 +60,7 @@ class Batch:
     epoch: int
     step_in_epoch: int
     skipped: tuple[tuple[str, str], ...] = field(default=())
+    recordings: tuple[Recording, ...] = field(default=())
 
     @property
     def target_tokens(self) -> int:
@@ -70,6 +75,11 @@ class _Heard:
     id: str
     waveform: Waveform
     target: Target
+    recording: Recording = UNKNOWN
+
+    @property
+    def samples(self) -> int:
+        return self.recording.samples if self.recording.is_known else len(self.waveform)
 
     @property
     def real_frames(self) -> int:
@@ -114,21 +124,30 @@ class Collator:
             ),
             labels=labels if scored else torch.full_like(labels, IGNORED),
             keep=self._keep(windows, frames, micro_batch.epoch),
-            audio_seconds=sum(len(one.waveform) for one in heard) / SAMPLING_RATE if scored else 0.0,
+            audio_seconds=sum(one.samples for one in heard) / SAMPLING_RATE if scored else 0.0,
             epoch=micro_batch.epoch,
             step_in_epoch=micro_batch.step_in_epoch,
             skipped=tuple(skipped) if micro_batch.scored else (),
+            recordings=tuple(one.recording for one in windows) if micro_batch.recordings else (),
         )
 
     def _hear(self, micro_batch: MicroBatch, skipped: list[tuple[str, str]]) -> Iterator[list[_Heard]]:
-        for window in micro_batch.windows:
+        recordings = micro_batch.recordings or (UNKNOWN,) * len(micro_batch.windows)
+        for window, recording in zip(micro_batch.windows, recordings, strict=True):
+            if recording.is_known:
+                yield [self._known(window, recording)]
+                continue
             usable = []
             for utterance in window:
                 try:
                     usable.append(self._decode(utterance, micro_batch.epoch))
                 except AudioError as error:
                     skipped.append((utterance.id, error.reason))
-            yield self._joined(usable)
+            yield [replace(heard, recording=recording) for heard in self._joined(usable)]
+
+    def _known(self, window: Window, recording: Recording) -> _Heard:
+        """Return a window that need not be heard again."""
+        return _Heard(window[0].id, np.zeros(0, np.float32), self.labeller.joined(window), recording)
 
     def _decode(self, utterance: Utterance, epoch: int) -> Utterance:
         """Return an utterance as it sounds in this epoch.
@@ -159,6 +178,8 @@ class Collator:
         return _Heard("", np.zeros(SAMPLING_RATE, np.float32), Target((0,), (IGNORED,)))
 
     def _frames(self, window: _Heard, epoch: int) -> int:
+        if window.recording.is_known:
+            return window.recording.frames
         return self.contexts.frames(window.id, epoch=epoch, real_frames=window.real_frames)
 
     def _keep(

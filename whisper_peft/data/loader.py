@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 from torch.utils.data import DataLoader, Dataset
@@ -38,6 +38,7 @@ class StepLoader:
         world_size: Number of processes.
         micro_batches: Micro-batches to an optimiser step.
         workers: Worker processes; 0 loads in this one.
+        mark: Tells of the recordings in a micro-batch which are known, in this process; None: of none.
     """
 
     collator: Collator
@@ -45,6 +46,7 @@ class StepLoader:
     world_size: int
     micro_batches: int
     workers: int
+    mark: Callable[[MicroBatch], MicroBatch] | None = None
 
     def load(self, steps: Iterable[StepPlan]) -> Generator[tuple[Batch, ...], None, None]:
         """Yield the batches of each step.
@@ -74,7 +76,8 @@ class StepLoader:
 
     def _micro_batches(self, steps: Iterable[StepPlan]) -> Iterator[MicroBatch]:
         for step in steps:
-            yield from step.deal(rank=self.rank, world_size=self.world_size, micro_batches=self.micro_batches)
+            dealt = step.deal(rank=self.rank, world_size=self.world_size, micro_batches=self.micro_batches)
+            yield from dealt if self.mark is None else map(self.mark, dealt)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -37,7 +37,14 @@ LEAST_FREE_BYTES = 256 * 2**20
 """A run does not start with less free disk: adapter, optimiser moments and logs of a small model."""
 
 FREE_TO_CHANGE = {
-    "train": ("checkpoint_steps", "keep_checkpoints", "workers", "tensorboard"),
+    "train": (
+        "checkpoint_steps",
+        "keep_checkpoints",
+        "workers",
+        "tensorboard",
+        "encoder_cache_gib",
+        "encoder_cache_folder",
+    ),
     "eval": ("batch_size", "short_context"),
     "model": ("device",),
 }

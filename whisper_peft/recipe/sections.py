@@ -210,6 +210,12 @@ class TrainSection(Section):
     """AdamW, or bitsandbytes' 8-bit AdamW."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+    encoder_cache: Literal["auto", "off", "memory", "disk"] = "auto"
+    """Keep the states of an encoder that does not learn, for later epochs. auto: in memory where all fit."""
+    encoder_cache_gib: float | None = Field(None, gt=0)
+    """Most that the kept states may take, over all processes. None: half of the free memory or disk. GiB."""
+    encoder_cache_folder: Path | None = None
+    """Where states kept on disk lie while training. None: in the run folder."""
     audio_context: Literal["cut", "packed", "full"] = "cut"
     """cut: the encoder hears what an utterance lasts. packed: 30 s of several. full: 30 s, mostly zeros."""
     full_context_share: float = Field(0.0, ge=0, le=1)

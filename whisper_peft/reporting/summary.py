@@ -27,6 +27,8 @@ from whisper_peft.reporting.verdict import (
 )
 from whisper_peft.types import EvalResult, TrainResult
 
+PLACES = {"memory": "in memory", "disk": "on disk"}
+
 LABEL_WIDTH = 14
 """Columns for the names at the left: the longest is `95 % interval`."""
 
@@ -111,6 +113,9 @@ def _training(train: TrainResult) -> Iterator[tuple[str, str]]:
     speed = f"{number(train.audio_seconds_per_second)} audio-seconds per second"
     yield "speed", f"{speed}, data wait {share(train.data_wait_share)}{_processes(train.world_size)}"
     yield "peak memory", memory(train.peak_memory_bytes)
+    if use := train.encoder_cache:
+        windows = f"{share(use.hit_share)} of {count(use.hits + use.misses)} windows were not encoded again"
+        yield "encoder cache", f"{windows}: {memory(use.bytes)} kept {PLACES[use.kind]}"
 
 
 def _processes(world_size: int) -> str:

@@ -39,8 +39,9 @@ class RunState:
 
     `rows_per_step` (over all processes) and `total_steps` are the plan that the other numbers belong to.
     `epoch` and `step_in_epoch` are the place of the next step in the data. `skipped` counts rows left out by
-    reason, on all processes; `refused_updates` counts steps that changed no weight. `evaluation_abandoned`
-    tells that the run was interrupted before `step` was scored.
+    reason, on all processes; `refused_updates` counts steps that changed no weight, `cache_hits` the windows
+    whose encoder states were kept from before, and `cache_misses` the others. `evaluation_abandoned` tells
+    that the run was interrupted before `step` was scored.
     """
 
     rows_per_step: int = 0
@@ -58,6 +59,8 @@ class RunState:
     evaluations_without_gain: int = 0
     evaluation_abandoned: bool = False
     refused_updates: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
 

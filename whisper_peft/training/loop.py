@@ -22,6 +22,7 @@ from whisper_peft.errors import DataError, ResumeError, TrainingError
 from whisper_peft.measuring import Stopwatch, memory_bytes, peak_memory_bytes
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import Recipe
+from whisper_peft.training.cache_choice import choose_cache
 from whisper_peft.training.checkpoints import (
     RunState,
     keep_referred,
@@ -37,7 +38,7 @@ from whisper_peft.training.optimization import Optimization
 from whisper_peft.training.plan import TrainingPlan
 from whisper_peft.training.processes import on_main_process, total_over_processes
 from whisper_peft.training.rank_allocation import record_ranks
-from whisper_peft.types import EvalResult, TrainResult, Utterance
+from whisper_peft.types import EncoderCacheUse, EvalResult, TrainResult, Utterance
 
 MOST_REFUSED_IN_A_ROW = 10
 """Steps in a row that changed nothing after which a run stops: it has diverged, or has no rows to hear."""
@@ -81,7 +82,10 @@ class Training:
         self.rows_per_step, self.total_steps = self.plan.rows_per_step, self.plan.total_steps
         self.state.rows_per_step, self.state.total_steps = self.rows_per_step, self.total_steps
         self.optimization = Optimization(self.whisper, section, self.total_steps)
-        module = SpeechLoss(self.whisper)
+        process = {"rank": self.accelerator.process_index, "world_size": self.world_size}
+        chosen = choose_cache(self.recipe, self.whisper, self.plan, folder=self.folder, **process)
+        self.cache, self.cache_sentence = chosen.cache, chosen.sentence
+        module = SpeechLoss(self.whisper, self.cache)
         self.loss = self.accelerator.prepare(module) if self.world_size > 1 else module
         self._refused_in_a_row = 0
 
@@ -105,6 +109,7 @@ class Training:
             stopped_by = self._steps()
         if stopped_by != "interrupt":
             self._restore_best()
+            self._drop_cache()
         if self.optimization.adalora is not None:
             record_ranks(self.optimization.adalora)
         self._tell("end", {})
@@ -163,8 +168,14 @@ class Training:
                 self.optimization.scaler.scale(scaled).backward()
                 summed += float(loss.detach())
         norm = self.optimization.step()
-        (all_loss,) = total_over_processes(self.accelerator, summed)
-        return {"loss": all_loss / all_tokens, "learning_rate": learning_rate, "grad_norm": norm, **heard}
+        counted = self.cache.count() if self.cache else (0, 0)
+        all_loss, hits, misses = total_over_processes(self.accelerator, summed, *counted)
+        row = {"loss": all_loss / all_tokens, "learning_rate": learning_rate, "grad_norm": norm, **heard}
+        if self.cache is not None:
+            self.state.cache_hits += int(hits)
+            self.state.cache_misses += int(misses)
+            row["encoder_cache_hit_share"] = hits / (hits + misses)
+        return row
 
     def _count_skipped(self, reasons: list[str]) -> None:
         """Count the rows that any process left out, on all of them."""
@@ -183,6 +194,7 @@ class Training:
             here(batch.decoder_input_ids),
             here(batch.labels),
             batch.keep if batch.keep is None else tuple(map(here, batch.keep)),
+            batch.recordings,
         )
         return loss
 
@@ -318,6 +330,7 @@ class Training:
             world_size=self.world_size,
             micro_batches=section.gradient_accumulation_steps,
             workers=choose_workers(section.workers, processes=self.world_size),
+            mark=self.cache.mark if self.cache else None,
         )
         steps = self.plan.steps(epoch=self.state.epoch, skip=self.state.step_in_epoch)
         return loader.load(itertools.islice(steps, self.total_steps - self.state.step))
@@ -350,4 +363,18 @@ class Training:
             best_wer=state.best_wer,
             stopped_by=stopped_by,
             skipped=state.skipped,
+            encoder_cache=self._cache_use(),
         )
+
+    def _cache_use(self) -> EncoderCacheUse | None:
+        if self.cache is None:
+            return None
+        (kept_bytes,) = total_over_processes(self.accelerator, self.cache.store.used_bytes)
+        state, kind = self.state, self.cache.store.kind
+        use = EncoderCacheUse(kind, state.cache_hits, state.cache_misses, int(kept_bytes))
+        return use if kept_bytes else None
+
+    def _drop_cache(self) -> None:
+        """Free the kept states: a run that goes on another time may still want those on disk."""
+        if self.cache is not None:
+            self.cache.store.remove()

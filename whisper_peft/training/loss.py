@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -11,11 +12,13 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
+from whisper_peft.data.batching import Recording
 from whisper_peft.data.labels import IGNORED
 from whisper_peft.model.audio_context import VariableContextEncoder
 from whisper_peft.model.loading import Whisper
 from whisper_peft.model.log_mel import HOP_LENGTH, LogMel
 from whisper_peft.model.segments import Segments
+from whisper_peft.training.encoder_cache import EncoderCache
 from whisper_peft.training.rank_allocation import adalora, orthogonality
 
 PROJECTION_CHUNK = 1024
@@ -29,10 +32,12 @@ class SpeechLoss(nn.Module):
 
     Args:
         whisper: The model with its adapter attached.
+        cache: Keeps the states of an encoder that does not learn; None: they are computed each time.
     """
 
-    def __init__(self, whisper: Whisper) -> None:
+    def __init__(self, whisper: Whisper, cache: EncoderCache | None = None) -> None:
         super().__init__()
+        self.cache = cache
         self.model = whisper.model
         self.core = [whisper.core]
         self.log_mel = LogMel(whisper.num_mel_bins).to(whisper.device)
@@ -51,6 +56,7 @@ class SpeechLoss(nn.Module):
         decoder_input_ids: Tensor,
         labels: Tensor,
         keep: tuple[Tensor, ...] | None,
+        recordings: tuple[Recording, ...] = (),
     ) -> Tensor:
         """Return the summed loss in nats over all positions with a target.
 
@@ -62,18 +68,16 @@ class SpeechLoss(nn.Module):
             decoder_input_ids: Shape `(tokens,)`.
             labels: Shape `(tokens,)`, `IGNORED` where there is no target.
             keep: For each window shape `(mel bins, frames)`, False where SpecAugment masks; None for no mask.
+            recordings: That of each window, where there is a cache.
         """
         (core,) = self.core
-        features = self._features(samples.split(sample_counts), frames)
-        if keep is not None:
-            heard = [
-                min(-(-count // HOP_LENGTH), width)
-                for count, width in zip(sample_counts, frames, strict=True)
-            ]
-            features = [masked_with_mean(*clip) for clip in zip(features, keep, heard, strict=True)]
         segments = Segments(tuple(count // 2 for count in frames), token_counts)
+        windows = samples.split(sample_counts)
         with self.precision.autocast(self.device):
-            states = self._encode([clip.to(self.precision.weights_dtype) for clip in features])
+            if self.cache is None:
+                states = self._encode(self._features(windows, frames, keep))
+            else:
+                states = self._kept_states(self.cache, windows, frames, recordings)
             hidden = core.get_decoder()(
                 input_ids=decoder_input_ids[None],
                 position_ids=segments.token_positions(self.device),
@@ -86,10 +90,37 @@ class SpeechLoss(nn.Module):
         # the loop divides by the number of targets, so that all batches together add the regulariser once
         return loss if tuner is None else loss + orthogonality(tuner) * (labels != IGNORED).sum()
 
-    def _features(self, windows: Sequence[Tensor], frames: Sequence[int]) -> list[Tensor]:
+    def _features(
+        self, windows: Sequence[Tensor], frames: Sequence[int], keep: Sequence[Tensor] | None
+    ) -> list[Tensor]:
         """Return each window's log-mel features, shape `(mel bins, frames)`."""
         together = self.log_mel(pad_sequence(list(windows), batch_first=True), frames=max(frames))
-        return [clip[:, :count] for clip, count in zip(together, frames, strict=True)]
+        features = [clip[:, :count] for clip, count in zip(together, frames, strict=True)]
+        if keep is not None:
+            heard = [
+                min(-(-len(window) // HOP_LENGTH), count)
+                for window, count in zip(windows, frames, strict=True)
+            ]
+            features = [masked_with_mean(*clip) for clip in zip(features, keep, heard, strict=True)]
+        return [clip.to(self.precision.weights_dtype) for clip in features]
+
+    def _kept_states(
+        self,
+        cache: EncoderCache,
+        windows: Sequence[Tensor],
+        frames: Sequence[int],
+        recordings: Sequence[Recording],
+    ) -> Tensor:
+        """Return the states of all windows end to end, each as the cache has it or would have it."""
+        parts = []
+        for window, count, recording in zip(windows, frames, recordings, strict=True):
+            alone = partial(self._encode_alone, window, count)
+            states = cache.states(recording, samples=len(window), frames=count, encode=alone)
+            parts.append(states.to(self.device, non_blocking=True))
+        return torch.cat(parts)[None].to(self.precision.weights_dtype)
+
+    def _encode_alone(self, window: Tensor, frames: int) -> Tensor:
+        return self._encode(self._features([window], [frames], None))[0]
 
     def _encode(self, features: Sequence[Tensor]) -> Tensor:
         (core,) = self.core

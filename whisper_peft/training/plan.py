@@ -40,7 +40,7 @@ class TrainingPlan:
     ) -> None:
         section = recipe.train
         hands = section.gradient_accumulation_steps * world_size
-        self.rows, self.seed = rows, section.seed
+        self.rows, self.seed, self.contexts = rows, section.seed, collator.contexts
         self.rows_per_step = section.batch_size * hands
         self.epoch_plan = EpochPlan(
             rows_per_step=self.rows_per_step,
