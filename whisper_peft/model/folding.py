@@ -21,16 +21,16 @@ from whisper_peft.model.loading import Whisper
 def folded(whisper: Whisper) -> Iterator[None]:
     """Let the base weights carry the LoRA update W + BA meanwhile, and put back the very same weights.
 
-    The update is added in fp32 and rounded to the weights' dtype, as the merged model has it. Layers that
-    cannot be folded so (int8 and nf4 weights, DoRA and other methods than LoRA) run as they are.
+    Layers that cannot be folded without changing what is said run as they are: those with weights in bf16 or
+    fp16, which would round the update away, in int8 or nf4, and with DoRA or other methods than LoRA.
     """
     layers = [layer for layer in whisper.model.modules() if isinstance(layer, LoraLinear)]
     own = [(layer, _base_weight(layer).data) for layer in layers if _is_foldable(layer)]
     try:
         for layer, weight in own:
             with torch.no_grad():
-                update = layer.get_delta_weight(layer.active_adapters[0]).float()
-                _base_weight(layer).data = (weight + update).to(weight.dtype)
+                update = layer.get_delta_weight(layer.active_adapters[0])
+                _base_weight(layer).data = weight + update
             layer.merged_adapters.append(layer.active_adapters[0])
         yield
     finally:
@@ -46,6 +46,7 @@ def _base_weight(layer: LoraLinear) -> nn.Parameter:
 def _is_foldable(layer: LoraLinear) -> bool:
     return (
         type(layer.get_base_layer()) is nn.Linear
+        and _base_weight(layer).dtype == torch.float32
         and list(layer.lora_A) == layer.active_adapters
         and len(layer.active_adapters) == 1
         and not layer.lora_variant

@@ -41,16 +41,15 @@ def _state(whisper: Whisper) -> dict[str, tuple[int, Tensor]]:
     return {name: (one.data_ptr(), one.detach().clone()) for name, one in tensors.items()}
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("bf16", 0.5)])
-def test_a_folded_model_says_the_same_and_gets_its_own_weights_back(precision: str, tolerance: float) -> None:
-    whisper = _tuned(AdapterSection(r=4), precision=precision)
+def test_a_folded_model_says_the_same_and_gets_its_own_weights_back() -> None:
+    whisper = _tuned(AdapterSection(r=4), precision="fp32")
     before, expected = _state(whisper), _logits(whisper)
     with adapter_model(whisper).disable_adapter():
         base = _logits(whisper)
     with folded(whisper):
         assert all(layer.merged for layer in whisper.model.modules() if isinstance(layer, LoraLinear))
         found = _logits(whisper)
-    assert (found - expected).abs().max() < tolerance < (base - expected).abs().max()
+    assert (found - expected).abs().max() < 1e-3 < (base - expected).abs().max()
     after = _state(whisper)
     assert after.keys() == before.keys()
     assert all(after[name][0] == before[name][0] for name in before)
@@ -69,8 +68,13 @@ def test_weights_come_back_after_an_error() -> None:
 
 @pytest.mark.parametrize(
     ("adapter", "fields"),
-    [({"use_dora": True}, {}), ({}, {"quantize": "int8"}), ({}, {"quantize": "nf4"})],
-    ids=["dora", "int8", "nf4"],
+    [
+        ({"use_dora": True}, {}),
+        ({}, {"quantize": "int8"}),
+        ({}, {"quantize": "nf4"}),
+        ({}, {"precision": "bf16"}),
+    ],
+    ids=["dora", "int8", "nf4", "bf16"],
 )
 def test_what_cannot_be_folded_runs_as_it_is(adapter: dict[str, Any], fields: dict[str, Any]) -> None:
     whisper = _tuned(AdapterSection(r=4, targets="attention", **adapter), **fields)
