@@ -66,6 +66,7 @@ from whisper_peft.reporting.run_report import (
     environment_meta,
     write_report,
 )
+from whisper_peft.training.cache_choice import refuse_unfit_cache
 from whisper_peft.training.events import Callback, Event
 from whisper_peft.training.interruption import sigterm_as_ctrl_c
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
@@ -120,6 +121,7 @@ def finetune(
         overrides["output_dir"] = output_dir
     chosen = resolve_recipe(recipe, overrides)
     _refuse_idle_patience(chosen)
+    refuse_unfit_cache(chosen)
     accelerator = start_processes(chosen.model.device)
     folder = on_main_process(accelerator, lambda: choose_folder(chosen, resume=resume))
     try:
@@ -289,6 +291,8 @@ class Finetuning:
             self.folder,
             evaluate=lambda: self._score(whisper, speech, "so far", check=training.interruption.check),
         )
+        if training.cache_sentence is not None:
+            self.say(training.cache_sentence)
         resume_from = latest_checkpoint(self.folder) if self.resume else None
         self.say(f"resuming from {resume_from}" if resume_from else f"training {training.total_steps} steps")
         with TrainingProgress(training.total_steps, console=self.console) as progress:
