@@ -3,10 +3,10 @@
     whisper-peft finetune decoder-only --data.source LibriSpeech
     accelerate launch recipes/decoder_only.py --data.source LibriSpeech --train.encoder-cache disk
 
-`LibriSpeech` is an OpenSLR folder or tar. Nothing in the encoder learns, so its states are kept, in memory or on
-disk, and later epochs neither decode audio nor encode it. A line before training says how many bytes that
-takes, and `log.jsonl` which share of each step was kept. Augmentation changes what the encoder hears, so there
-is nothing to keep with it.
+`LibriSpeech` is an OpenSLR folder or tar. Nothing in the encoder learns, so its states are kept, in memory or
+on disk, and later epochs neither decode audio nor encode it. A line before training says how many bytes that
+takes, and `log.jsonl` which share of each step was kept. Augmentation changes what the encoder hears, so
+there is nothing to keep with it.
 """
 
 from whisper_peft import compose, librispeech, lora, main, schedule, whisper

@@ -70,14 +70,21 @@ class SpeechLoss(nn.Module):
             keep: For each window shape `(mel bins, frames)`, False where SpecAugment masks; None for no mask.
             recordings: That of each window, where there is a cache.
         """
-        (core,) = self.core
-        segments = Segments(tuple(count // 2 for count in frames), token_counts)
         windows = samples.split(sample_counts)
         with self.precision.autocast(self.device):
             if self.cache is None:
                 states = self._encode(self._features(windows, frames, keep))
             else:
                 states = self._kept_states(self.cache, windows, frames, recordings)
+        segments = Segments(tuple(count // 2 for count in frames), token_counts)
+        return self.decoder_loss(states, segments, decoder_input_ids, labels)
+
+    def decoder_loss(
+        self, states: Tensor, segments: Segments, decoder_input_ids: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Return the loss of what the decoder writes, given the encoder's states of all windows."""
+        (core,) = self.core
+        with self.precision.autocast(self.device):
             hidden = core.get_decoder()(
                 input_ids=decoder_input_ids[None],
                 position_ids=segments.token_positions(self.device),
