@@ -1,7 +1,11 @@
 import mmap
 import threading
+from pathlib import Path
 
-from whisper_peft.measuring import PeakMemory
+import psutil
+import pytest
+
+from whisper_peft.measuring import PeakMemory, free_memory_bytes
 
 HELD_BYTES = 64 * 2**20
 
@@ -23,3 +27,14 @@ def test_what_was_held_before_does_not_count():
     with held_memory(), PeakMemory(interval_s=0.002) as memory:
         threading.Event().wait(0.02)
     assert memory.peak_bytes - memory.before_bytes < 0.5 * HELD_BYTES
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "left"),
+    [("max", 5, None), ("1000", 400, 600), ("1000", 1400, 0), (str(2**60), 5, None)],
+)
+def test_a_containers_limit_bounds_the_free_memory(monkeypatch, limit, used, left):
+    files = {"memory.max": f"{limit}\n", "memory.stat": f"anon {used}\nfile 99999\n"}
+    monkeypatch.setattr(Path, "read_text", lambda path, **encoding: files[path.name])
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 2**40}))
+    assert free_memory_bytes() == (2**40 if left is None else left)

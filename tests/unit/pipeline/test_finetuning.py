@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -378,6 +379,35 @@ def test_a_model_tuned_on_cut_context_is_scored_at_it_too(run):
     assert short["rtfx"] > full["rtfx"]
     assert "cut context" in run.summary()
     assert short["wer"] == whisper_peft.evaluate(run.folder, eval={"audio_context": "cut"}).wer
+
+
+@pytest.mark.parametrize("kind", ["auto", "disk"])
+def test_kept_encoder_states_are_said_reported_and_removed(speech, tmp_path, capsys, kind):
+    made = overrides(
+        speech, adapter={"targets": "decoder-only"}, eval={"before": False}, merge={"enabled": False}
+    )
+    made["train"] = {**made["train"], "max_steps": None, "epochs": 2, "batch_size": 6, "encoder_cache": kind}
+    made["train"]["encoder_cache_folder"] = str(tmp_path / "fast")
+    run = finetune("decoder-only", **made, output_dir=tmp_path / "run")
+    assert "encoder states are kept for later epochs" in capsys.readouterr().out
+    use = run.report["train"]["encoder_cache"]
+    assert use["kind"] == {"auto": "memory", "disk": "disk"}[kind]
+    assert use["hits"] == use["misses"] > 0
+    assert use["bytes"] > 50 * 384 * 2 * use["misses"]
+    assert re.search(
+        r"encoder cache +50\.0 % of \d+ windows were not encoded again: \d+ MiB kept", run.summary()
+    )
+    assert not list(tmp_path.rglob("*.states"))
+
+
+def test_a_cache_that_could_find_nothing_is_refused_before_anything_costly(speech, tmp_path):
+    made = overrides(speech, augment={"gain": {"p": 0.5}}, model={"name": "no such model"})
+    made["train"] = {**made["train"], "encoder_cache": "memory"}
+    with pytest.raises(
+        RecipeError, match=r"train\.encoder_cache is memory, and augment\.gain changes the speech"
+    ):
+        finetune("decoder-only", **made, output_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_merged_model_brings_its_scores_at_both_contexts(run):
