@@ -2,8 +2,8 @@
 
 What a state is depends on nothing but its recording and the encoder: each clip is encoded alone, since a
 matrix product may round otherwise when there are more rows in it, and its states are rounded to two bytes
-before they are first used. So it makes no difference whether a state was found or computed, and epochs,
-resumed runs and processes agree to the bit.
+before they are first used. So it makes no difference whether a state was found or computed: a resumed run,
+which begins with an empty cache, and each of several processes hear the same, to the bit.
 """
 
 from __future__ import annotations
