@@ -22,10 +22,16 @@ def folded(whisper: Whisper) -> Iterator[None]:
     """Let the base weights carry the LoRA update W + BA meanwhile, and put back the very same weights.
 
     Layers that cannot be folded without changing what is said run as they are: those with weights in bf16 or
-    fp16, which would round the update away, in int8 or nf4, and with DoRA or other methods than LoRA.
+    fp16, which would round the update away, in int8 or nf4, with DoRA or other methods than LoRA, and the
+    output projection, whose weight is the token embedding's too.
     """
     layers = [layer for layer in whisper.model.modules() if isinstance(layer, LoraLinear)]
-    own = [(layer, _base_weight(layer).data) for layer in layers if _is_foldable(layer)]
+    shared = whisper.core.get_input_embeddings().weight
+    own = [
+        (layer, _base_weight(layer).data)
+        for layer in layers
+        if _is_foldable(layer) and _base_weight(layer) is not shared
+    ]
     try:
         for layer, weight in own:
             with torch.no_grad():

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 
@@ -81,6 +82,16 @@ def test_what_cannot_be_folded_runs_as_it_is(adapter: dict[str, Any], fields: di
     expected = _logits(whisper)
     with folded(whisper):
         assert torch.equal(_logits(whisper), expected)
+
+
+def test_the_output_projection_runs_as_it_is_because_it_shares_the_token_embedding() -> None:
+    config = LoraConfig(r=4, target_modules=["proj_out", "q_proj"])
+    whisper = _tuned(AdapterSection(config=config), precision="fp32")
+    expected = _logits(whisper)
+    with folded(whisper):
+        assert (_logits(whisper) - expected).abs().max() < 1e-3
+        assert not whisper.core.proj_out.merged
+        assert whisper.core.model.encoder.layers[0].self_attn.q_proj.merged
 
 
 def test_a_model_without_adapter_is_left_alone(tiny_en: Whisper) -> None:
