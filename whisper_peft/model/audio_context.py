@@ -56,8 +56,10 @@ class VariableContextEncoder(WhisperEncoder):
             The states of all clips end to end, shape `(1, all frames / 2, d_model)`.
 
         Raises:
-            ModelError: If a number of frames is odd or over the full window.
+            ModelError: If a number of frames is odd or over the full window, or the model's attention was changed
+                to one that does not know where clips end.
         """
+        self._refuse_mixing()
         for clip in features:
             self._refuse_unfit(clip.shape[-1])
         hidden_states = torch.cat([self._embed(clip[None]) for clip in features], dim=1)
@@ -81,6 +83,15 @@ class VariableContextEncoder(WhisperEncoder):
             hidden_states = layer(hidden_states, None, **options)
         states: Tensor = self.layer_norm(hidden_states)
         return states
+
+    def _refuse_mixing(self) -> None:
+        attention = self.config._attn_implementation
+        if attention != SEGMENTED:
+            raise ModelError(
+                f"the model's attention is {attention}",
+                "clips end to end would hear each other (transformers changes it for word timestamps)",
+                "load the model again before training",
+            )
 
     def _refuse_unfit(self, frames: int) -> None:
         full = 2 * self.max_source_positions

@@ -183,3 +183,11 @@ def test_another_attention_is_kept(small_whisper):
     model.set_attn_implementation("eager")
     enable_variable_context(model)
     assert model.config._attn_implementation == "eager"
+
+
+def test_clips_end_to_end_are_refused_once_the_attention_would_mix_them(small_whisper):
+    model = small_whisper(num_mel_bins=80)
+    enable_variable_context(model)
+    model.config._attn_implementation = "eager"  # as transformers' word timestamps leave it
+    with pytest.raises(ModelError, match=r"attention is eager.*hear each other.*load the model again"):
+        model.get_encoder().encode_segments([torch.zeros(80, 100), torch.zeros(80, 100)])
