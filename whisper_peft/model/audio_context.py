@@ -56,8 +56,8 @@ class VariableContextEncoder(WhisperEncoder):
             The states of all clips end to end, shape `(1, all frames / 2, d_model)`.
 
         Raises:
-            ModelError: If a number of frames is odd or over the full window, or the model's attention was changed
-                to one that does not know where clips end.
+            ModelError: If a number of frames is odd or over the full window, or the model's attention was
+                changed to one that does not know where clips end.
         """
         self._refuse_mixing()
         for clip in features:
