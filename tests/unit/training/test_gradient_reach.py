@@ -24,8 +24,8 @@ def traced(config, *, checkpointing):
     def note(name):
         def hook(module, inputs, output):
             state = output[0] if isinstance(output, tuple) else output
-            calls, graph = notes.get(name, (0, False))
-            notes[name] = (calls + 1, graph or state.requires_grad)
+            calls, graph, _ = notes.get(name, (0, False, None))
+            notes[name] = (calls + 1, graph or state.requires_grad, torch.is_grad_enabled())
 
         return hook
 
@@ -45,9 +45,9 @@ def traced(config, *, checkpointing):
 def test_no_gradient_is_computed_below_the_lowest_adapter(checkpointing):
     adapter = AdapterSection(config=LoraConfig(r=4, target_modules=UPPER_ENCODER))
     notes = traced(adapter, checkpointing=checkpointing)
-    assert {name for name, (_, graph) in notes.items() if graph} == {"layer 2", "layer 3"}
+    assert {name for name, (_, graph, _) in notes.items() if graph} == {"layer 2", "layer 3"}
     # what has no gradient is not computed again for one either
-    again = {name for name, (calls, _) in notes.items() if calls > 1}
+    again = {name for name, (calls, _, _) in notes.items() if calls > 1}
     assert again == ({"layer 2", "layer 3"} if checkpointing else set())
 
 
@@ -55,4 +55,4 @@ def test_no_gradient_is_computed_below_the_lowest_adapter(checkpointing):
 def test_decoder_adapters_build_no_graph_of_the_encoder(checkpointing):
     notes = traced(AdapterSection(r=4, targets="decoder-only"), checkpointing=checkpointing)
     assert len(notes) == 6
-    assert set(notes.values()) == {(1, False)}
+    assert set(notes.values()) == {(1, False, False)}
