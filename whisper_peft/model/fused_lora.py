@@ -2,7 +2,9 @@
 
 PEFT computes `x W + b`, then `x A`, then `x A B`, scales it and adds it: three more results as large as the
 layer's own on the way forward, and as many on the way back. Here the update is accumulated into the product
-(`addmm`), and the backward pass keeps `x` and the narrow `x A` alone.
+(`addmm`), and the backward pass keeps `x` and the narrow `x A` alone. In fp32, and with more rows than the
+layer is wide, it costs less to add `scale * A B` to W first, for this product only, and to multiply once: of
+the six narrow products of a forward and a backward pass four remain. Half precision would round the sum.
 """
 
 from __future__ import annotations
@@ -29,8 +31,11 @@ class FusedLoraLinear(LoraLinear):
             return result
         (name,) = self.active_adapters
         base = cast(nn.Linear, self.get_base_layer())
-        out: Tensor = _LoraProduct.apply(  # type: ignore[no-untyped-call]
-            x.reshape(-1, x.shape[-1]).to(base.weight.dtype),
+        rows = x.reshape(-1, x.shape[-1]).to(base.weight.dtype)
+        folds = rows.dtype == torch.float32 and len(rows) >= max(base.weight.shape)
+        product = _FoldedProduct if folds else _LoraProduct
+        out: Tensor = product.apply(  # type: ignore[no-untyped-call]
+            rows,
             base.weight,
             base.bias,
             self.lora_A[name].weight,
@@ -82,6 +87,30 @@ class _LoraProduct(torch.autograd.Function):
             grad_x.addmm_(grad_low, down.to(grad.dtype))
         grad_down = (grad_low.t() @ x).to(down.dtype)
         grad_up = (grad.t() @ low).mul_(ctx.scale).to(up.dtype)
+        return grad_x, None, None, grad_down, grad_up, None
+
+
+class _FoldedProduct(torch.autograd.Function):
+    """The same with `W + scale * B A` in one product; it is folded again on the way back, not kept."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor, scale: float
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, down, up)
+        ctx.scale = scale
+        return nn.functional.linear(x, torch.addmm(weight, up, down, alpha=scale), bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = gradients
+        x, weight, down, up = ctx.saved_tensors
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = grad @ torch.addmm(weight, up, down, alpha=ctx.scale)
+        grad_down = (grad @ up).mul_(ctx.scale).t() @ x
+        grad_up = (grad.t() @ (x @ down.t())).mul_(ctx.scale)
         return grad_x, None, None, grad_down, grad_up, None
 
 

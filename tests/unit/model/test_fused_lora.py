@@ -35,7 +35,7 @@ def run(model, x, autocast=False):
 
 
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("shape", [(7, 24), (2, 5, 24)])
+@pytest.mark.parametrize("shape", [(7, 24), (2, 5, 24), (39, 24), (40, 24), (3, 20, 24)])
 def test_outputs_and_gradients_are_pefts(shape, bias):
     plain, fused = layers(bias)
     x = torch.randn(shape)
