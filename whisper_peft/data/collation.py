@@ -40,7 +40,7 @@ class Batch:
         token_counts: Decoder positions of each window.
         decoder_input_ids: Those of all windows, shape `(tokens,)`.
         labels: Shape `(tokens,)`, `IGNORED` where there is no target.
-        keep: For each window, True where its log-mel is kept, shape `(mel bins, frames)`; None without
+        keep: True where the log-mel of the windows is kept, shape `(mel bins, all frames)`; None without
             SpecAugment.
         audio_seconds: Speech in the batch.
         epoch: Epoch that the rows belong to, from 0.
@@ -55,7 +55,7 @@ class Batch:
     token_counts: tuple[int, ...]
     decoder_input_ids: Tensor
     labels: Tensor
-    keep: tuple[Tensor, ...] | None
+    keep: Tensor | None
     audio_seconds: float
     epoch: int
     step_in_epoch: int
@@ -182,14 +182,12 @@ class Collator:
             return window.recording.frames
         return self.contexts.frames(window.id, epoch=epoch, real_frames=window.real_frames)
 
-    def _keep(
-        self, windows: Sequence[_Heard], frames: Sequence[int], epoch: int
-    ) -> tuple[Tensor, ...] | None:
+    def _keep(self, windows: Sequence[_Heard], frames: Sequence[int], epoch: int) -> Tensor | None:
         if self.spec_augment.p == 0:
             return None
         keep = []
         for window, count in zip(windows, frames, strict=True):
             rng = utterance_rng(self.seed, epoch, f"{MASK_STREAM} {window.id}")
-            mask = draw_masks(self.num_mel_bins, count, window.real_frames, self.spec_augment, rng)
-            keep.append(torch.from_numpy(mask))
-        return tuple(keep)
+            keep.append(draw_masks(self.num_mel_bins, count, window.real_frames, self.spec_augment, rng))
+        # one tensor, not one a window: each that a worker sends holds a file descriptor open
+        return torch.from_numpy(np.concatenate(keep, axis=1))

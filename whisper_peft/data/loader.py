@@ -14,8 +14,11 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from whisper_peft.data.batching import MicroBatch, StepPlan
 from whisper_peft.data.collation import Batch, Collator
-from whisper_peft.errors import RecipeError
+from whisper_peft.errors import RecipeError, StorageError
 from whisper_peft.measuring import usable_cores
+
+SHARED_MEMORY = "shared memory"
+"""What torch's errors name when /dev/shm is full: in a worker, or of one that was killed by a bus error."""
 
 
 class _Prepared(Dataset[Batch]):
@@ -53,6 +56,7 @@ class StepLoader:
 
         Raises:
             RecipeError: If an effect of one's own cannot be sent to the workers.
+            StorageError: If the workers run out of shared memory.
         """
         if self.workers and multiprocessing.get_start_method() != "fork":
             _refuse_unpicklable(self.collator)
@@ -62,12 +66,20 @@ class StepLoader:
             sampler=self._micro_batches(steps),
             num_workers=self.workers,
             worker_init_fn=_leave_signals_to_the_parent,
-            prefetch_factor=4 if self.workers else None,
+            prefetch_factor=2 if self.workers else None,
         )
         batches = iter(loader)
         try:
             while step := tuple(itertools.islice(batches, self.micro_batches)):
                 yield step
+        except RuntimeError as error:
+            if SHARED_MEMORY not in str(error):
+                raise
+            raise StorageError(
+                "the data workers have run out of shared memory",
+                "their batches come through /dev/shm, which containers often keep at 64 MB",
+                "start the container with more (--shm-size 2g), or use --train.workers 0",
+            ) from error
         finally:
             if isinstance(batches, _MultiProcessingDataLoaderIter):
                 # an error's traceback would keep the workers, and an exit that waits for them would hang:

@@ -193,7 +193,7 @@ class Training:
             batch.token_counts,
             here(batch.decoder_input_ids),
             here(batch.labels),
-            batch.keep if batch.keep is None else tuple(map(here, batch.keep)),
+            batch.keep if batch.keep is None else here(batch.keep),
             batch.recordings,
         )
         return loss

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
@@ -22,7 +23,10 @@ from whisper_peft.training.encoder_cache import EncoderCache
 from whisper_peft.training.rank_allocation import adalora, orthogonality
 
 PROJECTION_CHUNK = 1024
-"""Target positions projected at a time: 1024 x 51866 logits in fp32 take 203 MiB."""
+"""Target positions that a learning projection takes at a time: 1024 x 51866 logits in fp32 take 203 MiB."""
+
+FROZEN_CHUNK = 256
+"""The same of a frozen one, which keeps none of them: 51 MiB."""
 
 
 class SpeechLoss(nn.Module):
@@ -55,7 +59,7 @@ class SpeechLoss(nn.Module):
         token_counts: tuple[int, ...],
         decoder_input_ids: Tensor,
         labels: Tensor,
-        keep: tuple[Tensor, ...] | None,
+        keep: Tensor | None,
         recordings: tuple[Recording, ...] = (),
     ) -> Tensor:
         """Return the summed loss in nats over all positions with a target.
@@ -67,7 +71,7 @@ class SpeechLoss(nn.Module):
             token_counts: Decoder positions of each window.
             decoder_input_ids: Shape `(tokens,)`.
             labels: Shape `(tokens,)`, `IGNORED` where there is no target.
-            keep: For each window shape `(mel bins, frames)`, False where SpecAugment masks; None for no mask.
+            keep: Shape `(mel bins, all frames)`, False where SpecAugment masks; None for no mask.
             recordings: That of each window, where there is a cache.
         """
         windows = samples.split(sample_counts)
@@ -98,7 +102,7 @@ class SpeechLoss(nn.Module):
         return loss if tuner is None else loss + orthogonality(tuner) * (labels != IGNORED).sum()
 
     def _features(
-        self, windows: Sequence[Tensor], frames: Sequence[int], keep: Sequence[Tensor] | None
+        self, windows: Sequence[Tensor], frames: Sequence[int], keep: Tensor | None
     ) -> list[Tensor]:
         """Return each window's log-mel features, shape `(mel bins, frames)`."""
         together = self.log_mel(pad_sequence(list(windows), batch_first=True), frames=max(frames))
@@ -108,7 +112,8 @@ class SpeechLoss(nn.Module):
                 min(-(-len(window) // HOP_LENGTH), count)
                 for window, count in zip(windows, frames, strict=True)
             ]
-            features = [masked_with_mean(*clip) for clip in zip(features, keep, heard, strict=True)]
+            masks = keep.split(list(frames), dim=1)
+            features = [masked_with_mean(*clip) for clip in zip(features, masks, heard, strict=True)]
         return [clip.to(self.precision.weights_dtype) for clip in features]
 
     def _kept_states(
@@ -150,8 +155,8 @@ def masked_with_mean(features: Tensor, keep: Tensor, real_frames: int) -> Tensor
 def target_loss(hidden: Tensor, labels: Tensor, projection: nn.Module) -> Tensor:
     """Return the cross-entropy summed over the positions that have a target.
 
-    More than `PROJECTION_CHUNK` targets are projected in chunks whose logits are computed again in the
-    backward pass, so that memory does not grow with the number of targets.
+    Targets are projected in chunks, so that memory does not grow with their number. A frozen projection
+    gives the gradient of its chunk at once; logits of one that learns are computed again on the way back.
 
     Args:
         hidden: Decoder states, shape `(tokens, d_model)`.
@@ -164,11 +169,40 @@ def target_loss(hidden: Tensor, labels: Tensor, projection: nn.Module) -> Tensor
         # all that learns stays in the graph, the projection too: DDP waits for the gradient of each weight
         nothing: Tensor = (hidden.sum() + projection(hidden[:1]).sum()) * 0.0
         return nothing
+    if type(projection) is nn.Linear and projection.bias is None and not projection.weight.requires_grad:
+        frozen: Tensor = _FrozenProjectionLoss.apply(states, targets, projection.weight)
+        return frozen
     if len(targets) <= PROJECTION_CHUNK:
         return _projected_loss(states, targets, projection)
     chunks = zip(states.split(PROJECTION_CHUNK), targets.split(PROJECTION_CHUNK), strict=True)
     losses = [checkpoint(_projected_loss, *chunk, projection, use_reentrant=False) for chunk in chunks]
     return torch.stack(losses).sum()
+
+
+class _FrozenProjectionLoss(torch.autograd.Function):
+    """The loss and its gradient in one pass, softmax - target, written over the logits of each chunk."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+        loss = torch.zeros((), device=states.device)
+        gradient = torch.empty_like(states)
+        chunks = zip(*(one.split(FROZEN_CHUNK) for one in (states, targets, gradient)), strict=True)
+        for part, wanted, grad in chunks:
+            logits = nn.functional.linear(part.to(weight.dtype), weight).float()
+            normaliser = logits.logsumexp(dim=1)
+            rows = torch.arange(len(wanted), device=wanted.device)
+            loss += (normaliser - logits[rows, wanted]).sum()
+            logits.sub_(normaliser[:, None]).exp_()
+            logits[rows, wanted] -= 1
+            grad.copy_(logits.to(weight.dtype) @ weight)
+        ctx.save_for_backward(gradient)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return (gradient * gradients[0]).to(gradient.dtype), None, None
 
 
 def _projected_loss(states: Tensor, targets: Tensor, projection: nn.Module) -> Tensor:

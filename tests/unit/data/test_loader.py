@@ -12,7 +12,7 @@ import pytest
 from whisper_peft.data.augmentation import build_augmentation
 from whisper_peft.data.batching import EpochPlan
 from whisper_peft.data.loader import StepLoader
-from whisper_peft.errors import RecipeError
+from whisper_peft.errors import RecipeError, StorageError
 from whisper_peft.recipe.sections import AugmentSection
 from whisper_peft.types import Utterance
 
@@ -86,3 +86,17 @@ def test_no_worker_is_left_when_the_loop_fails_though_the_error_is_kept():
         step()
     assert multiprocessing.active_children() == []
     assert kept.traceback
+
+
+class OutOfMemory(Slow):
+    """A collator whose worker finds no room for its batch."""
+
+    def __call__(self, micro_batch):
+        raise RuntimeError(
+            "unable to allocate shared memory(shm) for file </torch_1_2_3>: No space left on device"
+        )
+
+
+def test_workers_without_shared_memory_say_so():
+    with pytest.raises(StorageError, match=r"run out of shared memory.*--shm-size 2g.*--train\.workers 0"):
+        next(load(OutOfMemory(), workers=1))

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from whisper_peft.data.labels import IGNORED
-from whisper_peft.training.loss import PROJECTION_CHUNK, masked_with_mean, target_loss
+from whisper_peft.training.loss import FROZEN_CHUNK, PROJECTION_CHUNK, masked_with_mean, target_loss
 
 
 class CountingProjection(nn.Linear):
@@ -43,6 +43,21 @@ def test_the_loss_equals_the_naive_one_with_its_gradient(projection, tokens):
     (gradient,) = torch.autograd.grad(ours, hidden)
     torch.testing.assert_close(ours, naive)
     torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tokens", [18, 3 * FROZEN_CHUNK + 5])
+def test_a_frozen_projection_gives_the_naive_loss_and_gradient(tokens, dtype):
+    torch.manual_seed(0)
+    frozen = nn.Linear(8, 50, bias=False).to(dtype).requires_grad_(False)
+    hidden, labels = sample(tokens)
+    logits = frozen(hidden.to(dtype)).float()
+    naive = cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum") / 7
+    (expected,) = torch.autograd.grad(naive, hidden)
+    ours = target_loss(hidden.to(dtype), labels, frozen) / 7
+    (gradient,) = torch.autograd.grad(ours, hidden)
+    torch.testing.assert_close(ours, naive)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5 if dtype is torch.float32 else 2e-2, atol=1e-3)
 
 
 def test_only_positions_with_a_target_are_projected(projection):
