@@ -322,7 +322,7 @@ def test_transcribe_takes_many_recordings(called, capsys):
         "model": {"language": "fr"},
         "prompt": None,
         "hotwords": ("Zoé",),
-            "audio_context": "auto",
+        "audio_context": "auto",
         "output_dir": Path("OUT"),
         "formats": ("srt", "vtt"),
     }
