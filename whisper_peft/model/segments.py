@@ -7,6 +7,7 @@ by the name in the model's configuration (`AttentionInterface`); ours is its SDP
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -19,6 +20,11 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 SEGMENTED = "whisper_peft_segmented"
 """Name of the attention in the model's configuration. Without segments it is transformers' SDPA."""
+
+PLAIN_POSITIONS = 1024
+"""Most positions whose attention is computed in plain products, in bf16 on a CPU: at 555 positions of 6 heads
+they take 3.3 ms forward and backward and torch's fused kernel 10.9 ms, at 1500 40 and 50 ms (torch 2.13, AMD
+EPYC with AVX512-BF16, 2 cores). They keep the scores: 3.7 MB a layer at 555 positions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,22 @@ def segmented_attention(
     queries, keys = segments.of_queries(module), segments.of_keys(module)
     # split, not slices: the gradients of a split are joined by one copy
     parts = zip(query.split(queries, dim=2), key.split(keys, dim=2), value.split(keys, dim=2), strict=True)
-    heard = [
-        scaled_dot_product_attention(
-            q, k, v, dropout_p=dropout, scale=scaling, is_causal=bool(module.is_causal)
-        )
-        for q, k, v in parts
-    ]
+    attend = partial(_attend, dropout=dropout, scaling=scaling, is_causal=bool(module.is_causal))
+    heard = [attend(*part) for part in parts]
     return torch.cat([one.transpose(1, 2) for one in heard], dim=1), None
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, *, dropout: float, scaling: float | None, is_causal: bool
+) -> Tensor:
+    """Return the attention of one clip, by SDPA or in plain products where those are faster."""
+    plain = query.dtype == torch.bfloat16 and query.device.type == "cpu" and not (dropout or is_causal)
+    if plain and key.shape[2] <= PLAIN_POSITIONS:
+        scores = query * (query.shape[-1] ** -0.5 if scaling is None else scaling) @ key.transpose(-1, -2)
+        return scores.softmax(dim=-1) @ value
+    return scaled_dot_product_attention(
+        query, key, value, dropout_p=dropout, scale=scaling, is_causal=is_causal
+    )
 
 
 AttentionInterface.register(SEGMENTED, segmented_attention)

@@ -13,7 +13,7 @@ from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpoi
 from whisper_peft.model.audio_context import VariableContextEncoder, enable_variable_context
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.model.log_mel import LogMel
-from whisper_peft.model.segments import Segments
+from whisper_peft.model.segments import Segments, segmented_attention
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 
 
@@ -191,3 +191,18 @@ def test_clips_end_to_end_are_refused_once_the_attention_would_mix_them(small_wh
     model.config._attn_implementation = "eager"  # as transformers' word timestamps leave it
     with pytest.raises(ModelError, match=r"attention is eager.*hear each other.*load the model again"):
         model.get_encoder().encode_segments([torch.zeros(80, 100), torch.zeros(80, 100)])
+
+
+@pytest.mark.parametrize("positions", [50, 2000])
+def test_plain_attention_in_bf16_is_sdpas_within_its_rounding(positions):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 1, 2, positions, 16)
+    attention = torch.nn.Module()
+    attention.is_causal = attention.is_decoder = False
+    exact = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    for scaling in (None, 16**-0.5):
+        half = (part.bfloat16() for part in (query, key, value))
+        segments = Segments((positions,))
+        found, _ = segmented_attention(attention, *half, None, scaling=scaling, segments=segments)
+        error = (found.float().transpose(1, 2) - exact).norm() / exact.norm()
+        assert error < 0.01
