@@ -85,12 +85,14 @@ class LogMel(torch.nn.Module):
         waveforms = torch.nn.functional.pad(waveforms, (0, heard * HOP_LENGTH - waveforms.shape[1]))
         with torch.autocast(waveforms.device.type, enabled=False):
             log_mel = self._log_mel(waveforms)
-        silence = torch.nn.functional.pad(log_mel, (0, max(frames - heard, 0)), value=_SILENCE)
         loudest = log_mel.amax(dim=(1, 2), keepdim=True)
-        log_mel = torch.maximum(silence, loudest - _DYNAMIC_RANGE)
-        return ((log_mel + 4.0) / 4.0)[..., :frames].contiguous()
+        if frames > heard:
+            log_mel = torch.nn.functional.pad(log_mel, (0, frames - heard), value=_SILENCE)
+        log_mel = log_mel.clamp_(min=loudest - _DYNAMIC_RANGE).add_(4.0).div_(4.0)
+        return log_mel[..., :frames].contiguous()
 
     def _log_mel(self, waveforms: Tensor) -> Tensor:
         spectrum = torch.stft(waveforms, N_FFT, HOP_LENGTH, window=self.window, return_complex=True)
-        power = spectrum[..., :-1].abs().square()
-        return (self.filters @ power).clamp(min=_FLOOR).log10()
+        spectrum = spectrum[..., :-1]
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)  # without abs()'s square root
+        return (self.filters @ power).clamp_(min=_FLOOR).log10_()
