@@ -89,7 +89,7 @@ def choose_precision(section: ModelSection, device: torch.device) -> Precision:
         ModelError: If the device cannot compute in it.
 
     Example:
-        >>> choose_precision(ModelSection(), torch.device("cpu")).reason
+        >>> choose_precision(ModelSection(), torch.device("cpu")).reason.partition(";")[0]
         'fp32: chosen for the CPU, which is exact and has no memory to save'
     """
     if device.type == "mps":
@@ -116,7 +116,10 @@ def _choose_name(section: ModelSection, device: torch.device) -> tuple[Precision
         return "fp16", "chosen for a GPU without bf16"
     if device.type == "mps":
         return "fp32", "chosen for MPS, where bf16 saves memory but little time"
-    return "fp32", "chosen for the CPU, which is exact and has no memory to save"
+    reason = "chosen for the CPU, which is exact and has no memory to save"
+    if _cpu_multiplies_bf16():
+        reason += "; this one has bf16 units, and --model.precision bf16 trains about twice as fast"
+    return "fp32", reason
 
 
 def _gpu_has_bf16() -> bool:
@@ -132,6 +135,11 @@ def _fp16_on_cpu() -> Precision:
         "and would be many times slower; bf16 is the fast choice here"
     )
     return Precision("fp16", torch.float32, torch.float32, half, needs_scaler=False, reason=reason)
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Return whether the CPU has bf16 units (avx512_bf16, amx_bf16); oneDNN also runs it without them."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _cpu_multiplies_fp16() -> bool:

@@ -40,6 +40,14 @@ def test_auto_is_fp32_away_from_gpus(device):
     assert choose_precision(ModelSection(), device).name == "fp32"
 
 
+@pytest.mark.parametrize("has_units", [False, True])
+def test_a_cpu_with_bf16_units_is_told_what_they_are_good_for(monkeypatch, has_units):
+    monkeypatch.setattr(module, "_cpu_multiplies_bf16", lambda: has_units)
+    chosen = choose_precision(ModelSection(), torch.device("cpu"))
+    assert chosen.name == "fp32"
+    assert ("--model.precision bf16 trains about twice as fast" in chosen.reason) == has_units
+
+
 def test_bf16_runs_on_mps():
     assert choose_precision(ModelSection(precision="bf16"), MPS).compute_dtype == torch.bfloat16
 
