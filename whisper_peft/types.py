@@ -27,11 +27,27 @@ MAX_LABEL_TOKENS = 448
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a transcript, in seconds from the start of the recording or utterance it is of."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
-    """One recording and what was said in it.
+    """One recording, or a stretch of a longer one, and what was said in it.
 
     A source yields it with `audio` as it lies (a path, encoded bytes, or an array with its rate);
     after decoding `audio` is a `Waveform` and `sampling_rate` is `SAMPLING_RATE`.
+
+    Attributes:
+        start_s: Where the utterance begins in what lies at `audio`, and
+        end_s: where it ends; None: with the recording. Decoding cuts it out.
+        segments: Timed stretches of `text`, from the utterance's own start; empty where none are known.
+        previous_text: What was said just before in the same recording, where that is known.
+        source: Name of the source, where several are mixed.
     """
 
     id: str
@@ -42,11 +58,21 @@ class Utterance:
     task: str | None = None
     speaker_id: str | None = None
     duration_s: float | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    segments: tuple[Segment, ...] = ()
+    previous_text: str | None = None
+    source: str | None = None
 
     def with_audio(self, waveform: Waveform) -> Utterance:
         """Return this utterance with a decoded or augmented waveform at 16 kHz."""
         return replace(
-            self, audio=waveform, sampling_rate=SAMPLING_RATE, duration_s=len(waveform) / SAMPLING_RATE
+            self,
+            audio=waveform,
+            sampling_rate=SAMPLING_RATE,
+            duration_s=len(waveform) / SAMPLING_RATE,
+            start_s=0.0,
+            end_s=None,
         )
 
     @property
@@ -185,15 +211,6 @@ class MergeResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of a transcript, in seconds from the start of its recording."""
-
-    start_s: float
-    end_s: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

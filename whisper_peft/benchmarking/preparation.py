@@ -123,10 +123,7 @@ def prepare(
     plain = plain.model_copy(update={"train": whole})
     sides = {"ours": apply_overrides(plain, ours), "reference": apply_overrides(plain, reference)}
     model = _save_model(whisper, folder / "model")
-    for name, side in sides.items():
-        named = side.model.model_copy(update={"name": str(model)})
-        source = side.data.model_copy(update={"source": str(folder / "speech")})
-        write_recipe(side.model_copy(update={"model": named, "data": source}), folder / f"{name}.yaml")
+    _write_recipes(sides, model, folder)
     labeller = _labeller(whisper, plain, speech)
     train = [_row(row, labeller, folder / "speech") for row in rows]
     work = f"both learn from {len(train)} utterances, {epochs} whole epoch{'s' if epochs > 1 else ''}"
@@ -144,6 +141,14 @@ def prepare(
         sizes=tuple(_size(row, labeller) for row in train),
         sentences=(*speech.sentences(), *([work] if trains else []), *dropped),
     )
+
+
+def _write_recipes(sides: Mapping[str, Recipe], model: Path, folder: Path) -> None:
+    """Write each side's recipe, on the model and the speech that both read."""
+    for name, side in sides.items():
+        named = side.model.model_copy(update={"name": str(model)})
+        source = side.data.model_copy(update={"source": str(folder / "speech")})
+        write_recipe(side.model_copy(update={"model": named, "data": source}), folder / f"{name}.yaml")
 
 
 def whole_epochs(rows: Sequence[Utterance], recipe: Recipe) -> tuple[tuple[Utterance, ...], int]:

@@ -1,4 +1,4 @@
-"""How much the encoder hears of a clip in training: what it lasts, or more of Whisper's 30 s window."""
+"""How much the encoder hears of a clip: what it lasts, or more of Whisper's 30 s window."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ WINDOW_FRAMES = int(WINDOW_S * FRAMES_PER_SECOND)
 SHORTEST_CONTEXT_FRAMES = 100
 """No context is shorter than a second."""
 
+CONTEXT_QUANTUM_FRAMES = 50
+"""Cut contexts of evaluation are rounded up to half seconds, so that rows are encoded together."""
+
 _STREAM = "audio-context"
 """Separates these draws from those of the augmentations."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioContexts:
-    """Choose the audio context of each window, as a function of (seed, epoch, id).
+    """Choose the audio context of each window in training, as a function of (seed, epoch, id).
 
     Args:
         full: Whether every context is 30 s.
@@ -60,3 +63,14 @@ class AudioContexts:
             return WINDOW_FRAMES
         wanted = real_frames + float(extra) * self.padding_s * FRAMES_PER_SECOND
         return min(max(2 * math.ceil(wanted / 2), SHORTEST_CONTEXT_FRAMES), WINDOW_FRAMES)
+
+
+def context_frames(duration_s: float) -> int:
+    """Return the log-mel frames that evaluation lets the encoder hear of so many seconds, in whole quanta.
+
+    Example:
+        >>> context_frames(1.01), context_frames(30.0)
+        (150, 3000)
+    """
+    quanta = math.ceil(round(duration_s * FRAMES_PER_SECOND / CONTEXT_QUANTUM_FRAMES, 6))
+    return min(max(quanta * CONTEXT_QUANTUM_FRAMES, SHORTEST_CONTEXT_FRAMES), WINDOW_FRAMES)

@@ -19,10 +19,7 @@ from typing import TypeAlias
 import numpy as np
 
 from whisper_peft.data.stitching import stitch
-from whisper_peft.types import FRAMES_PER_SECOND, WINDOW_S, Utterance
-
-CONTEXT_QUANTUM_FRAMES = 50
-"""Cut contexts of evaluation are rounded up to half seconds, so that rows share a batch."""
+from whisper_peft.types import WINDOW_S, Utterance
 
 LENGTH_JITTER = 0.15
 """Lengths are blurred by up to this share before sorting, so that no two epochs batch alike."""
@@ -209,14 +206,3 @@ def equal_shares(work: Sequence[float], count: int) -> list[range]:
             starts.append(place)
         spent += cost
     return [range(start, end) for start, end in itertools.pairwise([*starts, len(work)])]
-
-
-def context_frames(duration_s: float) -> int:
-    """Return the log-mel frames of an audio context that holds so many seconds, in whole quanta.
-
-    Example:
-        >>> context_frames(1.01), context_frames(30.0)
-        (150, 3000)
-    """
-    quanta = int(np.ceil(round(duration_s * FRAMES_PER_SECOND / CONTEXT_QUANTUM_FRAMES, 6)))
-    return min(max(quanta, 2) * CONTEXT_QUANTUM_FRAMES, int(WINDOW_S * FRAMES_PER_SECOND))

@@ -10,7 +10,7 @@ from whisper_peft.types import MAX_LABEL_TOKENS, WINDOW_S, Utterance
 OPEN_WINDOWS = 32
 """Windows that are being filled at a time; the fullest gives way."""
 
-BYTES_PER_TOKEN = 2.0
+DENSEST_BYTES_PER_TOKEN = 2.0
 """Text that Whisper's tokenizer spells densely: what does not fit after all is split when it is labelled."""
 
 
@@ -50,7 +50,7 @@ def stitch(rows: Sequence[Utterance], longest_stretch: float = 1.0) -> list[tupl
     for row in rows:
         kind = row.language, row.task
         seconds = (row.duration_s or WINDOW_S) * longest_stretch
-        tokens = len(row.text.encode()) / BYTES_PER_TOKEN
+        tokens = len(row.text.encode()) / DENSEST_BYTES_PER_TOKEN
         fitting = [window for window in unfilled if window.fits(kind, seconds, tokens)]
         if fitting:
             chosen = max(fitting, key=lambda window: window.seconds)

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessorList, WhisperTimeStampLogitsProcessor
 
-from whisper_peft.data.batching import context_frames
+from whisper_peft.data.audio_contexts import context_frames
 from whisper_peft.data.labels import told_language
 from whisper_peft.evaluation.beam_search import search_beams
 from whisper_peft.evaluation.encoder_states import EncoderStates, pad_states

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from whisper_peft.data.audio_contexts import AudioContexts
+from whisper_peft.data.audio_contexts import AudioContexts, context_frames
 from whisper_peft.recipe.sections import TrainSection
 
 
@@ -40,3 +40,7 @@ def test_draws_are_of_utterance_and_epoch():
     made = contexts(context_padding_s=2.0)
     assert (drawn(made) == drawn(made)).all()
     assert (drawn(made) != drawn(made, epoch=1)).mean() > 0.9
+
+
+def test_an_evaluation_context_is_whole_half_seconds_of_at_most_the_window():
+    assert [context_frames(second) for second in (0.2, 1.01, 29.9, 30.0)] == [100, 150, 3000, 3000]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_peft.data.batching import EpochPlan, context_frames, equal_shares
+from whisper_peft.data.batching import EpochPlan, equal_shares
 from whisper_peft.types import Utterance
 
 
@@ -144,7 +144,3 @@ def test_shares_are_whole_and_none_is_empty(work, count):
     assert len(shares) == min(count, len(work))
     assert list(itertools.chain(*shares)) == list(range(len(work)))
     assert all(len(share) for share in shares)
-
-
-def test_an_evaluation_context_is_whole_half_seconds_of_at_most_the_window():
-    assert [context_frames(second) for second in (0.2, 1.01, 29.9, 30.0)] == [100, 150, 3000, 3000]
