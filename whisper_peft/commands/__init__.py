@@ -1,0 +1,27 @@
+"""The verbs: what each takes on the command line, and the public function it calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from whisper_peft.commands.comparing import run_benchmark
+from whisper_peft.commands.machine import run_doctor
+from whisper_peft.commands.recipe_catalogue import run_recipes
+from whisper_peft.commands.run_folders import run_merge, run_report
+from whisper_peft.commands.scoring import run_evaluate
+from whisper_peft.commands.transcribing import run_transcribe
+from whisper_peft.commands.tuning import INTERRUPTED, run_finetune, run_script
+
+__all__ = ["INTERRUPTED", "VERBS", "run_script"]
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "finetune": run_finetune,
+    "evaluate": run_evaluate,
+    "merge": run_merge,
+    "transcribe": run_transcribe,
+    "report": run_report,
+    "benchmark": run_benchmark,
+    "recipes": run_recipes,
+    "doctor": run_doctor,
+}
+"""The verbs in the order of a run's life."""
