@@ -18,6 +18,10 @@ N_FFT = 400
 MAX_FRAMES = int(WINDOW_S * FRAMES_PER_SECOND)
 """Frames of Whisper's 30 s window: 3000."""
 
+FRAMES_AT_ONCE = MAX_FRAMES
+"""Frames whose spectrum is held: of a whole batch it would be fresh memory in every call, which costs a CPU as
+much as the arithmetic."""
+
 _DYNAMIC_RANGE = 8.0
 _FLOOR = 1e-10
 _SILENCE = -10.0
@@ -92,7 +96,14 @@ class LogMel(torch.nn.Module):
         return log_mel[..., :frames].contiguous()
 
     def _log_mel(self, waveforms: Tensor) -> Tensor:
+        frames = waveforms.shape[1] // HOP_LENGTH
+        clips = waveforms.split(max(1, FRAMES_AT_ONCE // frames))
+        log_mel = waveforms.new_empty(len(waveforms), len(self.filters), frames)
+        for mel, some in zip(log_mel.split(len(clips[0])), clips, strict=True):
+            torch.matmul(self.filters, self._power(some), out=mel)
+        return log_mel.clamp_(min=_FLOOR).log10_()
+
+    def _power(self, waveforms: Tensor) -> Tensor:
         spectrum = torch.stft(waveforms, N_FFT, HOP_LENGTH, window=self.window, return_complex=True)
         spectrum = spectrum[..., :-1]
-        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)  # without abs()'s square root
-        return (self.filters @ power).clamp_(min=_FLOOR).log10_()
+        return spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)  # without abs()'s square root
