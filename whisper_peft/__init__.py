@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from whisper_peft.recipe.parts import schedule as schedule
     from whisper_peft.recipe.parts import scoring as scoring
     from whisper_peft.recipe.parts import speech as speech
+    from whisper_peft.recipe.parts import targets as targets
     from whisper_peft.recipe.parts import whisper as whisper
     from whisper_peft.recipe.sections import Gain as Gain
     from whisper_peft.recipe.sections import Noise as Noise
@@ -60,7 +61,7 @@ _HOMES = {
     "errors": "WhisperPeftError",
     "pipeline": "Run evaluate finetune load merge report transcribe",
     "recipe.compose": "Part compose",
-    "recipe.parts": "augment full int8 librispeech lora merging nf4 schedule scoring speech whisper",
+    "recipe.parts": "augment full int8 librispeech lora merging nf4 schedule scoring speech targets whisper",
     "recipe.sections": "Gain Noise Pitch Recipe Reverb SpecAugment Speed Telephone",
     "types": "EvalResult MergeResult Transcript Utterance",
 }

@@ -84,6 +84,7 @@ def finetune(
     model: Mapping[str, Any] | None = None,
     data: Mapping[str, Any] | None = None,
     augment: Mapping[str, Any] | None = None,
+    targets: Mapping[str, Any] | None = None,
     adapter: Mapping[str, Any] | None = None,
     train: Mapping[str, Any] | None = None,
     eval: Mapping[str, Any] | None = None,
@@ -99,6 +100,7 @@ def finetune(
         model: Fields of the section to override, such as `{"quantize": "int8"}`. So for the other sections.
         data: Overrides.
         augment: Overrides.
+        targets: Overrides.
         adapter: Overrides.
         train: Overrides.
         eval: Overrides.
@@ -115,7 +117,7 @@ def finetune(
         >>> print(run.summary())  # doctest: +SKIP
     """
     sections = {"model": model, "data": data, "augment": augment, "adapter": adapter, "train": train}
-    sections |= {"eval": eval, "merge": merge}
+    sections |= {"targets": targets, "eval": eval, "merge": merge}
     overrides: dict[str, Any] = {name: fields for name, fields in sections.items() if fields}
     if output_dir is not None:
         overrides["output_dir"] = output_dir

@@ -25,6 +25,7 @@ from whisper_peft.recipe.sections import (
     ModelSection,
     Recipe,
     Section,
+    TargetSection,
     TrainSection,
 )
 
@@ -144,6 +145,17 @@ def augment(section: AugmentSection) -> Part:
         (0.9, 1.1)
     """
     return _setting({"augment": section})
+
+
+@_takes_fields("targets", TargetSection)
+def targets(section: TargetSection) -> Part:
+    """Learn timestamps, previous text, silence or long windows beside plain text.
+
+    Example:
+        >>> targets(timestamps=0.5)(Recipe()).targets.timestamps
+        0.5
+    """
+    return _setting({"targets": section})
 
 
 @_takes_fields("adapter", AdapterSection)

@@ -13,6 +13,7 @@ PATHS = {
     "adapter": ("init",),
     "augment.noise": ("source",),
     "augment.reverb": ("source",),
+    "targets": ("no_speech_source",),
 }
 """Fields that may hold a path."""
 

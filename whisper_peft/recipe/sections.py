@@ -158,6 +158,23 @@ class AugmentSection(Section):
     """Your own callables `(waveform, rng) -> waveform`, applied last, or their `module:name` (YAML, CLI)."""
 
 
+class TargetSection(Section):
+    """What else the model learns to write, beside the plain text of a row. Training rows only."""
+
+    timestamps: float = Field(0.0, ge=0, le=1)
+    """Share of windows learned with timestamps: of a row's timed segments, else of the whole utterance."""
+    previous_text: float = Field(0.0, ge=0, le=1)
+    """Share of windows that are told the text before theirs, where it is known. It is read, not scored."""
+    no_speech: float = Field(0.0, ge=0, le=1)
+    """Windows in which nobody speaks that are added, as a share of the windows of the split."""
+    no_speech_source: Path | None = None
+    """Folder of recordings without speech for them. None: silence and noise of several colours, made up."""
+    long_form: float = Field(0.0, ge=0, le=1)
+    """Share of runs of neighbouring utterances heard as one window of up to 30 s, timed, with text before."""
+    learn_prefix: bool = False
+    """Score the language, task and no-timestamps tokens too, as Whisper was trained."""
+
+
 class AdapterSection(Section):
     """Which weights learn."""
 
@@ -278,6 +295,7 @@ class Recipe(Section):
     model: ModelSection = ModelSection()
     data: DataSection = DataSection()
     augment: AugmentSection = AugmentSection()
+    targets: TargetSection = TargetSection()
     adapter: AdapterSection = AdapterSection()
     train: TrainSection = TrainSection()
     eval: EvalSection = EvalSection()
