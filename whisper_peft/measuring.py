@@ -7,6 +7,9 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -76,6 +79,43 @@ def peak_memory_bytes() -> int:
         return int(sys.modules["torch"].cuda.max_memory_allocated())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What a stage of a run took: wall-clock seconds, and the most memory of the process until its end."""
+
+    seconds: float
+    peak_memory_bytes: int
+
+
+class StageClock:
+    """Measure the stages of a run, each as a `with` block; one that comes again adds its seconds.
+
+    Attributes:
+        costs: What each stage took, in their order.
+
+    Example:
+        >>> clock = StageClock()
+        >>> with clock("load"):
+        ...     _ = sum(range(10))
+        >>> clock.costs["load"].seconds > 0
+        True
+    """
+
+    def __init__(self) -> None:
+        self.costs: dict[str, StageCost] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Measure a block under a name, also where it fails."""
+        before = self.costs[name].seconds if name in self.costs else 0.0
+        watch = Stopwatch()
+        try:
+            with watch:
+                yield
+        finally:
+            self.costs[name] = StageCost(before + watch.seconds, peak_memory_bytes())
 
 
 class PeakMemory:

@@ -18,9 +18,10 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from whisper_peft.deploy.merging import merge_adapter
-from whisper_peft.errors import DataError, MergeError, RecipeError, StorageError
+from whisper_peft.errors import DataError, MergeError, StorageError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import check_language
+from whisper_peft.measuring import StageClock, peak_memory_bytes
 from whisper_peft.model.adapters import (
     attach_adapter,
     check_adapter,
@@ -31,18 +32,20 @@ from whisper_peft.model.companions import save_companions
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.pipeline.context_choice import figures_of, write_figures
+from whisper_peft.pipeline.contradictions import refuse_contradictions
 from whisper_peft.pipeline.run import Run
 from whisper_peft.pipeline.run_folder import (
     ADAPTER,
     MERGED,
     MODEL,
     RECIPE_FILE,
+    Resume,
+    RunFolder,
     choose_folder,
-    latest_checkpoint,
-    remove_if_empty,
     where_it_stands,
     write_predictions,
 )
+from whisper_peft.pipeline.run_lock import RunLock
 from whisper_peft.pipeline.speech import (
     Speech,
     TrainingRows,
@@ -60,18 +63,19 @@ from whisper_peft.reporting.page import write_page
 from whisper_peft.reporting.progress import EvalProgress, SteadyConsole, TrainingProgress
 from whisper_peft.reporting.run_report import (
     AdapterRecord,
+    CostRecord,
     EvaluationRecord,
     RunRecord,
     RunReport,
     environment_meta,
     write_report,
 )
-from whisper_peft.training.cache_choice import refuse_unfit_cache
 from whisper_peft.training.events import Callback, Event
 from whisper_peft.training.interruption import sigterm_as_ctrl_c
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
 from whisper_peft.training.processes import failing_together, on_main_process, start_processes
+from whisper_peft.training.run_checkpoints import checkpoint_to_resume
 from whisper_peft.types import EvalResult, MergeResult, TrainResult
 
 NO_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
@@ -90,7 +94,7 @@ def finetune(
     eval: Mapping[str, Any] | None = None,
     merge: Mapping[str, Any] | None = None,
     output_dir: str | Path | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Score, train, score again, merge and report.
@@ -106,7 +110,8 @@ def finetune(
         eval: Overrides.
         merge: Overrides.
         output_dir: Run folder. None: the recipe's, else the first free `runs/NAME`.
-        resume: Go on from the newest checkpoint of the run in `output_dir`.
+        resume: Go on from the newest whole checkpoint of the run in `output_dir`; `"auto"`: if it holds one,
+            and start otherwise. Without `output_dir` that is `runs/NAME`.
         callbacks: Called with every `Event`; True stops the run, named numbers are added to the log.
 
     Raises:
@@ -122,13 +127,23 @@ def finetune(
     if output_dir is not None:
         overrides["output_dir"] = output_dir
     chosen = resolve_recipe(recipe, overrides)
-    _refuse_idle_patience(chosen)
-    refuse_unfit_cache(chosen)
+    refuse_contradictions(chosen)
     accelerator = start_processes(chosen.model.device)
-    folder = on_main_process(accelerator, lambda: choose_folder(chosen, resume=resume))
+    with RunLock() as lock:
+        taken = on_main_process(accelerator, lambda: choose_folder(chosen, lock, resume=resume))
+        return _run(chosen, taken, accelerator, (lambda _: lock.refuse_if_lost(), *callbacks))
+
+
+def _run(
+    recipe: Recipe, taken: RunFolder, accelerator: Accelerator, callbacks: tuple[Callback, ...]
+) -> Run:
+    folder = taken.path
     try:
         with failing_together(accelerator):
-            return Finetuning(chosen, folder, accelerator, resume, tuple(callbacks)).run()
+            work = Finetuning(recipe, folder, accelerator, taken.resumes, callbacks)
+            for sentence in taken.sentences:
+                work.say(sentence)
+            return work.run()
     except (OSError, SafetensorError) as error:
         if isinstance(error, OSError) and error.errno not in NO_STORAGE:
             raise
@@ -138,17 +153,7 @@ def finetune(
             f"free some space or mend its permissions, then go on: --resume --output-dir {folder}",
         ) from error
     finally:
-        remove_if_empty(folder)
         accelerator.free_memory()
-
-
-def _refuse_idle_patience(recipe: Recipe) -> None:
-    if recipe.train.early_stopping_patience is not None and recipe.eval.steps is None:
-        raise RecipeError(
-            f"train.early_stopping_patience is {recipe.train.early_stopping_patience} without eval.steps",
-            "patience counts evaluations while training, and there are none",
-            "add --eval.steps, such as --eval.steps 100",
-        )
 
 
 @dataclass
@@ -165,6 +170,7 @@ class Finetuning:
         self.is_main = self.accelerator.is_main_process
         self.started = time.monotonic()
         self.console = SteadyConsole(quiet=not self.is_main)
+        self.clock = StageClock()
         record = RunRecord(
             name=self.recipe.name,
             folder=str(self.folder),
@@ -186,33 +192,39 @@ class Finetuning:
 
     def _stages(self) -> Run:
         recipe = self.recipe
-        speech = open_speech(recipe)
-        for sentence in speech.sentences():
-            self.say(sentence)
-        whisper = load_whisper(recipe.model, device=self._device())
-        for sentence in (
-            whisper.checkpoint.sentence,
-            *whisper.companions.sentences,
-            whisper.precision.reason,
-        ):
-            self.say(sentence)
-        rows = self._check(speech, whisper)
+        with self.clock("load"):
+            speech, whisper, rows = self._load()
         before = self._score_before(whisper, speech)
         learning = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed).sentence()
         self.say(learning)
         config = recipe.adapter.config
         method = recipe.adapter.method if config is None else type(config).__name__
         self._note(adapter=AdapterRecord(method=method, trainable=learning))
-        trained = self._train(whisper, speech, rows)
-        self._save(whisper)
+        with self.clock("train"):
+            trained = self._train(whisper, speech, rows)
+            self._save(whisper)
         if trained.stopped_by != "interrupt":
             after = self._score(whisper, speech, "after")
             self._note_after(before, after, speech)
             self._score_short(whisper, speech)
             del whisper
             self.accelerator.free_memory()
-            self._merge(speech)
+            with self.clock("merge"):
+                self._merge(speech)
         return self._finish()
+
+    def _load(self) -> tuple[Speech, Whisper, TrainingRows]:
+        speech = open_speech(self.recipe)
+        for sentence in speech.sentences():
+            self.say(sentence)
+        whisper = load_whisper(self.recipe.model, device=self._device())
+        for sentence in (
+            whisper.checkpoint.sentence,
+            *whisper.companions.sentences,
+            whisper.precision.reason,
+        ):
+            self.say(sentence)
+        return speech, whisper, self._check(speech, whisper)
 
     def _device(self) -> torch.device | None:
         return self.accelerator.device if self.accelerator.num_processes > 1 else None
@@ -249,7 +261,8 @@ class Finetuning:
         source = speech.eval if when in ("before", "after") else speech.dev
         total = count_to_score(source, self.recipe.eval)
         context = "" if section is None else f", {section.audio_context} context"
-        with EvalProgress(total, f"WER {when}{context}", console=self.console) as progress:
+        stage = self.clock(f"score {when}{context}")
+        with stage, EvalProgress(total, f"WER {when}{context}", console=self.console) as progress:
 
             def count(done: int) -> None:
                 progress.update(done)
@@ -295,7 +308,7 @@ class Finetuning:
         )
         if training.cache_sentence is not None:
             self.say(training.cache_sentence)
-        resume_from = latest_checkpoint(self.folder) if self.resume else None
+        resume_from = self._resume_from()
         self.say(f"resuming from {resume_from}" if resume_from else f"training {training.total_steps} steps")
         with TrainingProgress(training.total_steps, console=self.console) as progress:
             training.callbacks = (*self.callbacks, *self._listeners(progress))
@@ -309,6 +322,15 @@ class Finetuning:
             )
         self._note(train=replace(trained, skipped=dict(skipped)))
         return trained
+
+    def _resume_from(self) -> Path | None:
+        """Return the checkpoint to go on from, and say which were damaged."""
+        if not self.resume:
+            return None
+        found, sentences = on_main_process(self.accelerator, lambda: checkpoint_to_resume(self.folder))
+        for sentence in sentences:
+            self.say(sentence)
+        return found
 
     def _listeners(self, progress: TrainingProgress) -> tuple[Callback, ...]:
         if not self.is_main:
@@ -378,7 +400,8 @@ class Finetuning:
             "finished_at": datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.started, 3),
         }
-        self._note(run=self.report.run.model_copy(update=finished))
+        cost = CostRecord(peak_memory_bytes=peak_memory_bytes(), stages=self.clock.costs)
+        self._note(run=self.report.run.model_copy(update=finished), cost=cost)
         report = self.report.to_dict()
         if self.is_main:
             write_model_card(report, self.folder)

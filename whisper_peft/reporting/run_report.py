@@ -16,6 +16,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from whisper_peft.errors import StorageError
+from whisper_peft.measuring import StageCost
 from whisper_peft.types import EvalResult, MergeResult, TrainResult
 
 REPORT_FILE = "report.json"
@@ -91,6 +92,15 @@ class AdapterRecord(Record):
     """One sentence: how many parameters learned, and which."""
 
 
+class CostRecord(Record):
+    """What the run took of the machine."""
+
+    peak_memory_bytes: int
+    """Most memory of the main process: allocated on CUDA, else resident."""
+    stages: dict[str, StageCost]
+    """Seconds of each stage, and the peak until its end."""
+
+
 class Environment(Record):
     """Software and machine of the run."""
 
@@ -128,6 +138,7 @@ class RunReport(Record):
     merge: MergeResult | None = None
     data: DataRecord | None = None
     adapter: AdapterRecord | None = None
+    cost: CostRecord | None = None
     meta: Environment
 
     def to_dict(self) -> dict[str, Any]:

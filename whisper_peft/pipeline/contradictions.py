@@ -1,0 +1,26 @@
+"""Fields of a recipe that contradict each other, told before anything is opened or loaded."""
+
+from __future__ import annotations
+
+from whisper_peft.errors import RecipeError
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.training.cache_choice import refuse_unfit_cache
+
+
+def refuse_contradictions(recipe: Recipe) -> None:
+    """Refuse a recipe that cannot do what its own fields ask for.
+
+    Raises:
+        RecipeError: With the fields, and what to type instead.
+    """
+    _refuse_idle_patience(recipe)
+    refuse_unfit_cache(recipe)
+
+
+def _refuse_idle_patience(recipe: Recipe) -> None:
+    if recipe.train.early_stopping_patience is not None and recipe.eval.steps is None:
+        raise RecipeError(
+            f"train.early_stopping_patience is {recipe.train.early_stopping_patience} without eval.steps",
+            "patience counts evaluations while training, and there are none",
+            "add --eval.steps, such as --eval.steps 100",
+        )
