@@ -33,13 +33,16 @@ if TYPE_CHECKING:
     from whisper_peft.recipe.parts import librispeech as librispeech
     from whisper_peft.recipe.parts import lora as lora
     from whisper_peft.recipe.parts import merging as merging
+    from whisper_peft.recipe.parts import mix as mix
     from whisper_peft.recipe.parts import nf4 as nf4
+    from whisper_peft.recipe.parts import replay as replay
     from whisper_peft.recipe.parts import schedule as schedule
     from whisper_peft.recipe.parts import scoring as scoring
     from whisper_peft.recipe.parts import speech as speech
     from whisper_peft.recipe.parts import targets as targets
     from whisper_peft.recipe.parts import whisper as whisper
     from whisper_peft.recipe.sections import Gain as Gain
+    from whisper_peft.recipe.sections import MixedSource as MixedSource
     from whisper_peft.recipe.sections import Noise as Noise
     from whisper_peft.recipe.sections import Pitch as Pitch
     from whisper_peft.recipe.sections import Recipe as Recipe
@@ -61,8 +64,9 @@ _HOMES = {
     "errors": "WhisperPeftError",
     "pipeline": "Run evaluate finetune load merge report transcribe",
     "recipe.compose": "Part compose",
-    "recipe.parts": "augment full int8 librispeech lora merging nf4 schedule scoring speech targets whisper",
-    "recipe.sections": "Gain Noise Pitch Recipe Reverb SpecAugment Speed Telephone",
+    "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech targets "
+    "whisper",
+    "recipe.sections": "Gain MixedSource Noise Pitch Recipe Reverb SpecAugment Speed Telephone",
     "types": "EvalResult MergeResult Transcript Utterance",
 }
 _HOME_OF = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}

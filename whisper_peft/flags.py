@@ -17,7 +17,7 @@ from tyro.conf import Positional, arg
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 from whisper_peft.errors import RecipeError
-from whisper_peft.recipe.overrides import subsection, suggest_field
+from whisper_peft.recipe.overrides import item_section, subsection, suggest_field
 from whisper_peft.recipe.plug_ins import qualified_name
 from whisper_peft.recipe.sections import Recipe, Section
 
@@ -122,9 +122,13 @@ def _section_rule(info: StructTypeInfo) -> StructConstructorSpec | None:
     if not (isinstance(section, type) and issubclass(section, Section)):
         return None
     fields = [
-        StructFieldSpec(name, *_type_and_default(field, getattr(info.default, name)), field.description)
-        for name, field in section.model_fields.items()
-        if _can_be_typed(field)
+        StructFieldSpec(
+            name,
+            *_type_and_default(section, name, getattr(info.default, name)),
+            section.model_fields[name].description,
+        )
+        for name in section.model_fields
+        if _can_be_typed(section.model_fields[name])
     ]
     return StructConstructorSpec(_unvalidated(section), tuple(fields))
 
@@ -139,8 +143,11 @@ def _unvalidated(section: type[Section]) -> Callable[..., Section]:
     return construct
 
 
-def _type_and_default(field: FieldInfo, value: Any) -> tuple[Any, Any]:
+def _type_and_default(section: type[Section], name: str, value: Any) -> tuple[Any, Any]:
     """Return the type and the default of a flag; a value of any type is typed as its name."""
+    field = section.model_fields[name]
+    if item_section(section, name) is not None:
+        return tuple[str, ...], tuple(str(item.source) for item in value)
     if field.annotation is Any:
         return str, value if isinstance(value, str) else type(value).__name__
     if field.annotation == tuple[Any, ...]:

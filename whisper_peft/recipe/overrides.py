@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -97,6 +97,13 @@ def subsection(section: type[Section], name: str) -> type[Section] | None:
     return kind if isinstance(kind, type) and issubclass(kind, Section) else None
 
 
+def item_section(section: type[Section], name: str) -> type[Section] | None:
+    """Return the class of the sections of which a field holds any number, or None for another field."""
+    field = section.model_fields.get(name)
+    kinds = get_args(field.annotation) if field else ()
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+
+
 def field_names(section: type[Section] = Recipe, prefix: str = "") -> Iterator[str]:
     """Yield the dotted name of every field that holds a value.
 
@@ -165,7 +172,9 @@ def _problem(location: tuple[int | str, ...], details: ErrorDetails) -> RecipeEr
     name, meaning = _named_field(location)
     what = f"{name} is {details['input']!r}"
     if details["type"] == "extra_forbidden":
-        return RecipeError(f"{name} is not a field", todo=suggest_field(name))
+        return RecipeError(f"{name} is not a field", todo=suggest_field(name, _siblings(location)))
+    if details["type"] == "missing":
+        return RecipeError(f"{name} is missing", meaning)
     if details["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", details["ctx"]["expected"])
         return RecipeError(what, "not one of its values", did_you_mean(str(details["input"]), choices))
@@ -183,6 +192,17 @@ def _named_field(location: tuple[int | str, ...]) -> tuple[str, str]:
         if section is None:
             break
         names.append(part)
+        if part.isdecimal():  # the place of a section among several
+            continue
         meaning = section.model_fields[part].description or "" if part in section.model_fields else ""
-        section = subsection(section, part)
+        section = subsection(section, part) or item_section(section, part)
     return ".".join(names), meaning
+
+
+def _siblings(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Return the fields beside one in a section of which there are several; none for those of a recipe."""
+    if len(location) < 4 or not isinstance(location[-2], int):
+        return ()
+    items = item_section(subsection(Recipe, str(location[0])) or Recipe, str(location[-3]))
+    prefix = ".".join(map(str, location[:-1]))
+    return tuple(f"{prefix}.{name}" for name in (items or Recipe).model_fields)

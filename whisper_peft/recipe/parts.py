@@ -22,12 +22,16 @@ from whisper_peft.recipe.sections import (
     DataSection,
     EvalSection,
     MergeSection,
+    MixedSource,
     ModelSection,
     Recipe,
     Section,
     TargetSection,
     TrainSection,
 )
+
+REPLAY_SHARE = 0.1
+"""Share of an epoch's rows that a replay takes unasked."""
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Section)
@@ -77,6 +81,13 @@ def _takes_first(
 def _setting(overrides: dict[str, Any]) -> Part:
     def part(recipe: Recipe) -> Recipe:
         return apply_overrides(recipe, overrides)
+
+    return part
+
+
+def _adding(source: MixedSource) -> Part:
+    def part(recipe: Recipe) -> Recipe:
+        return apply_overrides(recipe, {"data.mix": (*recipe.data.mix, source)})
 
     return part
 
@@ -133,6 +144,31 @@ def speech(section: DataSection) -> Part:
         'test'
     """
     return _setting({"data": section})
+
+
+@_takes_first("data.mix", "source", MixedSource)
+def mix(section: MixedSource) -> Part:
+    """Learn from another source too, beside those that were given before.
+
+    Example:
+        >>> recipe = mix("speech/en", weight=0.25, language="en")(speech("speech/fr")(Recipe()))
+        >>> [(source.source, source.weight) for source in recipe.data.mix]
+        [('speech/en', 0.25)]
+    """
+    return _adding(section)
+
+
+@_takes_first("data.mix", "source", MixedSource)
+def replay(section: MixedSource) -> Part:
+    """Hear some of another corpus or language again, so that it is not forgotten; a tenth unless told.
+
+    Example:
+        >>> replay("LibriSpeech", language="en")(Recipe()).data.mix[0].share
+        0.1
+    """
+    if section.share is None and section.weight is None:
+        section = section.model_copy(update={"share": REPLAY_SHARE})
+    return _adding(section)
 
 
 @_takes_fields("augment", AugmentSection)

@@ -30,7 +30,10 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     for section, fields in PATHS.items():
         for field in fields:
             recipe = _with_absolute(recipe, (*section.split("."), field))
-    return recipe
+    mix = tuple(_with_absolute(source, ("source",)) for source in recipe.data.mix)
+    if all(new is old for new, old in zip(mix, recipe.data.mix, strict=True)):
+        return recipe
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"mix": mix})})
 
 
 def _with_absolute(value: Any, names: tuple[str, ...]) -> Any:

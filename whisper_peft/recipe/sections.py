@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from whisper_peft.recipe.mix_words import fields_of_words
+
 
 class Section(BaseModel):
     """A frozen group of fields that refuses names it does not know, and values that are empty texts."""
@@ -42,8 +44,8 @@ class ModelSection(Section):
     """Where to run. auto: CUDA, else MPS, else the CPU."""
 
 
-class DataSection(Section):
-    """Speech and its text."""
+class SpeechFields(Section):
+    """Where speech lies, and how its rows are read."""
 
     source: Any = "openslr/librispeech_asr"
     """A Hub name, a path (OpenSLR folder or tar, metadata.jsonl folder, manifest, parquet) or iterable."""
@@ -51,10 +53,8 @@ class DataSection(Section):
     """Configuration of a Hub data set, such as clean. None: found from the split's name, else the default."""
     train: str = "train.clean.100"
     """Split to train on. Dots equal dashes; validation equals dev."""
-    eval: str = "validation.clean"
+    eval: str | None = "validation.clean"
     """Split to score before and after. Nothing is chosen on it."""
-    dev: str | None = None
-    """Split for choosing the best step (eval.steps). None: the eval split, and the report says so."""
     audio_column: str = "audio"
     """Column that holds the recording (a path, bytes, or an array with its rate)."""
     text_column: str = "text"
@@ -63,14 +63,55 @@ class DataSection(Section):
     """Column that holds the language of each row. None: `language` where there is one."""
     speaker_column: str | None = None
     """Column that holds the speaker of each row. None: `speaker_id` where there is one."""
+    text_case: Literal["auto", "as-is", "lower", "sentence"] = "auto"
+    """Case of the training text; sentence: lower, first a capital. auto: sentence if CAPITALS, else as-is."""
+
+
+class MixedSource(SpeechFields):
+    """Speech that is learned beside the main source: other speech, or a replay of what must not be lost."""
+
+    source: Any
+    """A Hub name, a path or an iterable, as data.source takes."""
+    eval: str | None = "validation.clean"
+    """Split to score before and after, beside data.eval. None: not scored; held-out rows stay unlearned."""
+    name: str | None = None
+    """Name in reports, and before the ids of its rows. None: that of its file, folder or data set."""
+    language: str | None = None
+    """Language of rows that have none of their own. None: model.language."""
+    task: Literal["transcribe", "translate"] | None = None
+    """Task of its rows. None: model.task."""
+    weight: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Rows to hear for each data.weight rows of the main source. None: as data.mix_temperature says."""
+    share: float | None = Field(None, gt=0, lt=1)
+    """Share of an epoch's rows, such as 0.1, in place of weight."""
+
+
+class DataSection(SpeechFields):
+    """Speech and its text."""
+
+    eval: str = "validation.clean"
+    """Split to score before and after. Nothing is chosen on it."""
+    dev: str | None = None
+    """Split for choosing the best step (eval.steps). None: the eval split, and the report says so."""
     min_duration_s: float = Field(0.1, ge=0)
     """Shorter recordings are skipped and counted. Seconds."""
     max_duration_s: float = Field(30.0, gt=0, le=30)
     """Longer recordings are skipped and counted: Whisper hears 30 s at a time. Seconds."""
-    text_case: Literal["auto", "as-is", "lower", "sentence"] = "auto"
-    """Case of the training text; sentence: lower, first a capital. auto: sentence if CAPITALS, else as-is."""
     shuffle_window: int = Field(1024, ge=1)
     """Rows held at a time to shuffle and sort by length; memory is bounded by it, however long the stream."""
+    mix: tuple[MixedSource, ...] = ()
+    """Other speech to learn beside it: SOURCE=WEIGHT or SOURCE=10%, then field=value of that source."""
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Weight of the main source beside those of data.mix. An epoch is each of its rows once."""
+    mix_temperature: float = Field(1.0, ge=1)
+    """Without weights, shares follow rows ** (1 / this): 1 takes all rows once, .inf equally many of each."""
+
+    @field_validator("mix", mode="before")
+    @classmethod
+    def _read_words(cls, value: Any) -> Any:
+        """Read sources that are words, as on a command line; one need not be in a list."""
+        items = (value,) if isinstance(value, str | dict | MixedSource) else value
+        return fields_of_words(items, MixedSource.model_fields) if isinstance(items, list | tuple) else items
 
 
 class Noise(Section):

@@ -53,7 +53,9 @@ def write_recipe(recipe: Recipe, path: Path) -> None:
         StorageError: If the file cannot be written.
     """
     try:
-        path.write_text(_HEADER.format(name=path.name) + recipe_yaml(recipe), encoding="utf-8")
+        partial = path.with_name(f".{path.name}.partial")  # a kill while writing leaves no half recipe
+        partial.write_text(_HEADER.format(name=path.name) + recipe_yaml(recipe), encoding="utf-8")
+        partial.replace(path)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written", str(error.strerror), "choose another --output-dir"
@@ -79,8 +81,10 @@ def read_recipe(path: Path) -> Recipe:
     """
     tree = _load_mapping(path)
     data, adapter = tree.get("data"), tree.get("adapter")
-    if isinstance(data, dict) and isinstance(data.get("source"), dict):
-        data["source"] = HeldInMemory(str(data["source"].get("held_in_memory", "mapping")))
+    mix = data.get("mix") if isinstance(data, dict) else None
+    for place in (data, *(mix if isinstance(mix, list) else ())):
+        if isinstance(place, dict) and isinstance(place.get("source"), dict):
+            place["source"] = HeldInMemory(str(place["source"].get("held_in_memory", "mapping")))
     if isinstance(adapter, dict) and adapter.get("config") is not None:
         adapter["config"] = peft_config_from(adapter["config"])
     return apply_overrides(Recipe(), tree, origin=str(path))
@@ -98,6 +102,13 @@ def refuse_held_in_memory(recipe: Recipe) -> None:
             "a recipe file cannot hold speech",
             "give the source again, in Python with data={'source': ...} or with --data.source PATH",
         )
+    for place, mixed in enumerate(recipe.data.mix):
+        if isinstance(mixed.source, HeldInMemory):
+            raise RecipeError(
+                f"data.mix.{place}.source was a {mixed.source.kind}, held in memory",
+                "a recipe file cannot hold speech",
+                "give data.mix again, in Python with data={'mix': ...} or with --data.mix SOURCE=WEIGHT",
+            )
 
 
 def _load_mapping(path: Path) -> dict[str, Any]:
@@ -123,18 +134,24 @@ def _load_mapping(path: Path) -> dict[str, Any]:
 
 def _recorded(recipe: Recipe) -> Recipe:
     """Return the recipe with what a file can hold of the values that may be of any type."""
-    source, config = recipe.data.source, recipe.adapter.config
-    if isinstance(source, HeldInMemory):
-        source = {"held_in_memory": source.kind}
-    elif not isinstance(source, str | Path):
-        size = f" of {len(source)}" if isinstance(source, Sized) else ""
-        source = {"held_in_memory": type(source).__name__ + size}
+    config = recipe.adapter.config
     if config is not None:
         config = peft_config_fields(config)
-    data = recipe.data.model_copy(update={"source": source})
+    mix = tuple(mixed.model_copy(update={"source": _source(mixed.source)}) for mixed in recipe.data.mix)
+    data = recipe.data.model_copy(update={"source": _source(recipe.data.source), "mix": mix})
     return recipe.model_copy(
         update={"data": data, "adapter": recipe.adapter.model_copy(update={"config": config})}
     )
+
+
+def _source(source: Any) -> Any:
+    """Return a source as a file can hold it; of speech in memory, what it was."""
+    if isinstance(source, str | Path):
+        return source
+    if isinstance(source, HeldInMemory):
+        return {"held_in_memory": source.kind}
+    size = f" of {len(source)}" if isinstance(source, Sized) else ""
+    return {"held_in_memory": type(source).__name__ + size}
 
 
 def _plain(value: Any) -> Any:
