@@ -64,8 +64,8 @@ _HOMES = {
     "errors": "WhisperPeftError",
     "pipeline": "Run evaluate finetune load merge report transcribe",
     "recipe.compose": "Part compose",
-    "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech targets "
-    "whisper",
+    "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech "
+    "targets whisper",
     "recipe.sections": "Gain MixedSource Noise Pitch Recipe Reverb SpecAugment Speed Telephone",
     "types": "EvalResult MergeResult Transcript Utterance",
 }
