@@ -157,7 +157,7 @@ def main() -> None:
     """Read the command line, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", help="OpenSLR folder")
-    parser.add_argument("--split", default="dev-clean", help="split to train on")
+    parser.add_argument("--split", default="train-clean-100", help="split to train on")
     parser.add_argument("--rows", type=int, help="at most so many utterances")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=8)
