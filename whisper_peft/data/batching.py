@@ -13,12 +13,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 
-from whisper_peft.data.stitching import stitch
+from whisper_peft.data.windowing import Windowing
 from whisper_peft.types import WINDOW_S, Utterance
 
 LENGTH_JITTER = 0.15
@@ -110,8 +110,7 @@ class EpochPlan:
         window: Rows of a stream held at a time.
         work: What a window costs, given its utterances and the epoch.
         buckets: Whether windows of like work come together in a step.
-        stitched: Whether utterances share windows of up to 30 s.
-        longest_stretch: How much longer augmentation may make an utterance, at least 1.
+        windowing: Makes windows of rows.
 
     Example:
         >>> rows = [Utterance(str(n), b"", "text", duration_s=float(n)) for n in range(1, 6)]
@@ -125,8 +124,7 @@ class EpochPlan:
     work: Callable[[Window, int], float]
     seconds_per_step: float | None = None
     buckets: bool = False
-    stitched: bool = False
-    longest_stretch: float = 1.0
+    windowing: Windowing = field(default_factory=Windowing)
 
     def steps(
         self, rows: Iterable[Utterance] | Sequence[Utterance], *, seed: int, epoch: int
@@ -179,7 +177,7 @@ class EpochPlan:
         if not pool:
             return
         steps = self._step_count(pool)
-        windows = stitch(pool, self.longest_stretch) if self.stitched else [(row,) for row in pool]
+        windows = self.windowing(pool, rng)
         work = [self.work(window, epoch) for window in windows]
         if self.buckets:
             blur = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, size=len(work))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,9 +15,12 @@ from whisper_peft.data.audio_contexts import WINDOW_FRAMES, AudioContexts
 from whisper_peft.data.augmentation import Augmentation
 from whisper_peft.data.batching import MicroBatch, Recording, Window
 from whisper_peft.data.decoding import decode
-from whisper_peft.data.labels import IGNORED, Labeller, Target
+from whisper_peft.data.labels import IGNORED, PLAIN, Labeller, Target, TargetKind
+from whisper_peft.data.no_speech import NoSpeech, Quiet
 from whisper_peft.data.randomness import utterance_rng
 from whisper_peft.data.spectrogram_masks import draw_masks
+from whisper_peft.data.target_draws import TargetDraws
+from whisper_peft.data.timestamps import place, stretched
 from whisper_peft.errors import AudioError
 from whisper_peft.recipe.sections import SpecAugment
 from whisper_peft.types import FRAMES_PER_SECOND, MAX_LABEL_TOKENS, SAMPLING_RATE, Utterance, Waveform
@@ -24,6 +28,9 @@ from whisper_peft.types import FRAMES_PER_SECOND, MAX_LABEL_TOKENS, SAMPLING_RAT
 SAMPLES_PER_FRAME = SAMPLING_RATE // FRAMES_PER_SECOND
 MASK_STREAM = "spec-augment"
 """Separates the draws of the spectrogram masks from those of the waveform augmentations."""
+
+NO_SPEECH = "no_speech"
+"""Name under which windows without speech are counted."""
 
 UNKNOWN = Recording()
 """What stands for a recording that nobody recognises."""
@@ -43,6 +50,8 @@ class Batch:
         keep: True where the log-mel of the windows is kept, shape `(mel bins, all frames)`; None without
             SpecAugment.
         audio_seconds: Speech in the batch.
+        kinds: Windows by what is learned from them, beside plain text: `timestamps`, `previous_text`,
+            `long_form`, `no_speech`.
         epoch: Epoch that the rows belong to, from 0.
         step_in_epoch: Optimiser step within the epoch, from 0.
         skipped: `(utterance id, reason)` of rows that could not be used.
@@ -60,6 +69,7 @@ class Batch:
     epoch: int
     step_in_epoch: int
     skipped: tuple[tuple[str, str], ...] = field(default=())
+    kinds: Mapping[str, int] = field(default_factory=dict)
     recordings: tuple[Recording, ...] = field(default=())
 
     @property
@@ -75,11 +85,16 @@ class _Heard:
     id: str
     waveform: Waveform
     target: Target
+    kinds: tuple[str, ...] = ()
     recording: Recording = UNKNOWN
 
     @property
     def samples(self) -> int:
         return self.recording.samples if self.recording.is_known else len(self.waveform)
+
+    @property
+    def speech_samples(self) -> int:
+        return 0 if NO_SPEECH in self.kinds else self.samples
 
     @property
     def real_frames(self) -> int:
@@ -97,6 +112,8 @@ class Collator:
         contexts: Choose how much the encoder hears of each window.
         num_mel_bins: Height of the spectrogram.
         seed: Seed of the run.
+        draws: Choose how each window is written.
+        quiet: What is heard in windows without speech.
     """
 
     labeller: Labeller
@@ -105,6 +122,8 @@ class Collator:
     contexts: AudioContexts
     num_mel_bins: int
     seed: int
+    draws: TargetDraws = field(default_factory=TargetDraws)
+    quiet: Quiet = field(default_factory=Quiet)
 
     def __call__(self, micro_batch: MicroBatch) -> Batch:
         """Return the batch of a micro-batch. Rows that cannot be decoded are left out and named."""
@@ -124,18 +143,20 @@ class Collator:
             ),
             labels=labels if scored else torch.full_like(labels, IGNORED),
             keep=self._keep(windows, frames, micro_batch.epoch),
-            audio_seconds=sum(one.samples for one in heard) / SAMPLING_RATE if scored else 0.0,
+            audio_seconds=sum(one.speech_samples for one in heard) / SAMPLING_RATE if scored else 0.0,
             epoch=micro_batch.epoch,
             step_in_epoch=micro_batch.step_in_epoch,
             skipped=tuple(skipped) if micro_batch.scored else (),
+            kinds=Counter(kind for one in heard for kind in one.kinds) if scored else {},
             recordings=tuple(one.recording for one in windows) if micro_batch.recordings else (),
         )
 
     def _hear(self, micro_batch: MicroBatch, skipped: list[tuple[str, str]]) -> Iterator[list[_Heard]]:
         recordings = micro_batch.recordings or (UNKNOWN,) * len(micro_batch.windows)
         for window, recording in zip(micro_batch.windows, recordings, strict=True):
+            kind = self.draws.kind(window, epoch=micro_batch.epoch)
             if recording.is_known:
-                yield [self._known(window, recording)]
+                yield [self._known(window, recording, kind)]
                 continue
             usable = []
             for utterance in window:
@@ -143,11 +164,24 @@ class Collator:
                     usable.append(self._decode(utterance, micro_batch.epoch))
                 except AudioError as error:
                     skipped.append((utterance.id, error.reason))
-            yield [replace(heard, recording=recording) for heard in self._joined(usable)]
+            names = self._names(window, kind)
+            yield [replace(one, recording=recording, kinds=names) for one in self._joined(usable, kind)]
 
-    def _known(self, window: Window, recording: Recording) -> _Heard:
-        """Return a window that need not be heard again."""
-        return _Heard(window[0].id, np.zeros(0, np.float32), self.labeller.joined(window), recording)
+    def _names(self, window: Window, kind: TargetKind) -> tuple[str, ...]:
+        """Return what a window is counted as."""
+        is_so = {
+            "timestamps": kind.timestamps,
+            "previous_text": kind.previous_text and window[0].previous_text is not None,
+            "long_form": self.draws.is_long_form(window),
+            NO_SPEECH: isinstance(window[0], NoSpeech),
+        }
+        return tuple(name for name, holds in is_so.items() if holds)
+
+    def _known(self, window: Window, recording: Recording, kind: TargetKind) -> _Heard:
+        """Return a window that need not be heard again: it lasts what was noted of it."""
+        placed = place(window, [recording.samples / SAMPLING_RATE])
+        target = self.labeller.window(placed, kind)
+        return _Heard(window[0].id, np.zeros(0, np.float32), target, self._names(window, kind), recording)
 
     def _decode(self, utterance: Utterance, epoch: int) -> Utterance:
         """Return an utterance as it sounds in this epoch.
@@ -156,21 +190,26 @@ class Collator:
             AudioError: If it cannot be decoded, or is too long after all: a header may lie, or not tell, and
                 cut speech with its whole text would teach to invent.
         """
-        changed = self.augmentation(decode(utterance), utterance_rng(self.seed, epoch, utterance.id))
+        rng = utterance_rng(self.seed, epoch, utterance.id)
+        if isinstance(utterance, NoSpeech):
+            return self.quiet(utterance, rng)
+        decoded = decode(utterance)
+        changed = self.augmentation(decoded, rng)
         if len(changed.waveform) > (WINDOW_FRAMES + 1) * SAMPLES_PER_FRAME:
             raise AudioError(f"utterance {utterance.id} does not fit Whisper's window", reason="too-long")
-        return changed
+        return stretched(changed, len(changed.waveform) / len(decoded.waveform))
 
-    def _joined(self, utterances: Sequence[Utterance]) -> list[_Heard]:
+    def _joined(self, utterances: Sequence[Utterance], kind: TargetKind = PLAIN) -> list[_Heard]:
         """Return utterances as one window; as more where they are longer than planned."""
         if not utterances:
             return []
         waveform = np.concatenate([utterance.waveform for utterance in utterances])
-        target = self.labeller.joined(utterances)
+        durations = [len(utterance.waveform) / SAMPLING_RATE for utterance in utterances]
+        target = self.labeller.window(place(utterances, durations), kind)
         too_long = len(waveform) > WINDOW_FRAMES * SAMPLES_PER_FRAME or len(target.labels) > MAX_LABEL_TOKENS
         if too_long and len(utterances) > 1:
             half = len(utterances) // 2
-            return [*self._joined(utterances[:half]), *self._joined(utterances[half:])]
+            return [*self._joined(utterances[:half], kind), *self._joined(utterances[half:], kind)]
         return [_Heard(utterances[0].id, waveform[: WINDOW_FRAMES * SAMPLES_PER_FRAME], target)]
 
     def _silence(self) -> _Heard:

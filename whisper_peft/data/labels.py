@@ -9,14 +9,33 @@ from transformers import PreTrainedTokenizerBase
 from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
 
 from whisper_peft.data.text_style import TextCase
+from whisper_peft.data.timestamps import Placed, on_grid, place, timed_text
 from whisper_peft.errors import DataError, did_you_mean
-from whisper_peft.types import Utterance
+from whisper_peft.recipe.sections import TargetSection
+from whisper_peft.types import MAX_LABEL_TOKENS, WINDOW_S, Utterance
 
 IGNORED = -100
 """Label of a position without a target, as in torch.nn.functional.cross_entropy."""
 
 WRITTEN_WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages whose text Whisper begins without a space (openai-whisper, tokenizer.py)."""
+
+
+MAX_PREVIOUS_TOKENS = 223
+"""Previous text takes at most half of the decoder's positions, `<|startofprev|>` included (openai-whisper,
+`decoding.py`: `n_ctx // 2 - 1`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetKind:
+    """How a window is written: with timestamps or without, and whether the text before is told."""
+
+    timestamps: bool = False
+    previous_text: bool = False
+
+
+PLAIN = TargetKind()
+NO_OTHER_TARGETS = TargetSection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +104,8 @@ def told_language(language: str | None, *, multilingual: bool) -> str:
 def recase(text: str, case: TextCase) -> str:
     """Return the text in the wanted case; auto, which is for a corpus to decide, is as it is.
 
+    Text to be restored is in sentence case until it is.
+
     Example:
         >>> recase("NORTHANGER ABBEY", "sentence")
         'Northanger abbey'
@@ -92,7 +113,7 @@ def recase(text: str, case: TextCase) -> str:
     if case in ("as-is", "auto"):
         return text
     lower = text.lower()
-    return lower[:1].upper() + lower[1:] if case == "sentence" else lower
+    return lower if case == "lower" else lower[:1].upper() + lower[1:]
 
 
 class Labeller:
@@ -106,6 +127,7 @@ class Labeller:
         language: Language of rows that have none of their own.
         task: Task of rows that have none of their own.
         text_case: Case of the training text.
+        targets: Whether the prefix is scored, and whether texts may come with timestamps.
 
     Raises:
         DataError: If `language` is unknown.
@@ -119,48 +141,82 @@ class Labeller:
         language: str | None,
         task: str = "transcribe",
         text_case: TextCase = "as-is",
+        targets: TargetSection = NO_OTHER_TARGETS,
     ) -> None:
         self.tokenizer = tokenizer
         self.multilingual = multilingual
         self.language = language_code(language) if language else None
         self.task = task
         self.text_case: TextCase = text_case
+        self.targets = targets
         self._special_ids: dict[str, int] = {}
 
     def __call__(self, utterance: Utterance) -> Target:
-        """Return the target of an utterance.
+        """Return the plain target of an utterance.
 
         Raises:
             DataError: If the language of the row is unknown, missing, or not one that the checkpoint is told.
         """
-        return self.joined((utterance,))
+        return self.window(place([utterance], [0.0]))
 
-    def joined(self, utterances: Sequence[Utterance]) -> Target:
-        """Return the target of utterances heard one after the other, in the first one's language and task."""
-        prefix = self.prefix(utterances[0])
-        text = [token for utterance in utterances for token in self._text_ids(utterance)]
+    def window(self, placed: Sequence[Placed], kind: TargetKind = PLAIN) -> Target:
+        """Return the target of utterances heard one after the other, in the first one's language and task.
+
+        Previous text is cut from the left to what the decoder has room for.
+        """
+        first = placed[0].utterance
+        prefix = self.prefix(first, timestamps=kind.timestamps)
+        text = [token for one in placed for token in self._text_ids(one, timestamps=kind.timestamps)]
         tokens = (*prefix, *text, self._id("<|endoftext|>"))
-        masked = len(prefix) - 1
-        return Target(tokens[:-1], (*[IGNORED] * masked, *tokens[len(prefix) :]))
+        before = self._previous_ids(first, len(tokens)) if kind.previous_text else ()
+        unscored = len(before) if self.targets.learn_prefix else len(before) + len(prefix) - 1
+        every = (*before, *tokens)
+        labels = [*[IGNORED] * unscored, *every[unscored + 1 :]]
+        return Target(every[:-1], tuple(labels))
 
     def length(self, utterance: Utterance) -> int:
-        """Return the decoder positions that the utterance takes."""
-        return len(self.prefix(utterance)) + len(self._text_ids(utterance))
+        """Return the most decoder positions that the utterance takes, without previous text."""
+        timed = self.targets.timestamps > 0 or self.targets.long_form > 0
+        kinds = (PLAIN, TargetKind(timestamps=True)) if timed else (PLAIN,)
+        placed = place([utterance], [utterance.duration_s or WINDOW_S])
+        return max(len(self.window(placed, kind).labels) for kind in kinds)
 
-    def prefix(self, utterance: Utterance) -> tuple[int, ...]:
-        """Return the tokens before the text, from start-of-transcript to no-timestamps."""
-        start, plain = self._id("<|startoftranscript|>"), self._id("<|notimestamps|>")
+    def prefix(self, utterance: Utterance, *, timestamps: bool = False) -> tuple[int, ...]:
+        """Return the tokens before the text, from start-of-transcript to no-timestamps, if there are none."""
+        start = self._id("<|startoftranscript|>")
+        plain = () if timestamps else (self._id("<|notimestamps|>"),)
         language = self._language(utterance)
         if not self.multilingual:
-            return start, plain
+            return start, *plain
         task = utterance.task or self.task
-        return start, self._id(f"<|{language}|>"), self._id(f"<|{task}|>"), plain
+        return start, self._id(f"<|{language}|>"), self._id(f"<|{task}|>"), *plain
 
     def _language(self, utterance: Utterance) -> str:
         return told_language(utterance.language or self.language, multilingual=self.multilingual)
 
-    def _text_ids(self, utterance: Utterance) -> list[int]:
+    def _text_ids(self, placed: Placed, *, timestamps: bool) -> list[int]:
+        utterance = placed.utterance
         text = recase(utterance.text.strip(), self.text_case)
+        if not timestamps:
+            return self._encode(text, utterance) if text else []
+        zero = self._id("<|notimestamps|>") + 1
+        if not text:
+            return [zero]
+        return [
+            token
+            for start, end, part in on_grid(timed_text(placed, text))
+            for token in (zero + start, *self._encode(part, utterance), zero + end)
+        ]
+
+    def _previous_ids(self, utterance: Utterance, taken: int) -> tuple[int, ...]:
+        """Return the tokens of the text before, as many as fit beside `taken` others."""
+        text = recase((utterance.previous_text or "").strip(), self.text_case)
+        room = min(MAX_PREVIOUS_TOKENS, MAX_LABEL_TOKENS - taken)
+        if not text or room < 1:
+            return ()
+        return self._id("<|startofprev|>"), *self._encode(text, utterance)[-room:]
+
+    def _encode(self, text: str, utterance: Utterance) -> list[int]:
         spaced = self.multilingual and self._language(utterance) in WRITTEN_WITHOUT_SPACES
         # an over-long text is counted by its row check, so the tokenizer need not warn of it
         ids = self.tokenizer.encode(text if spaced else f" {text}", add_special_tokens=False, verbose=False)

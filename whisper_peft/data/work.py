@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from whisper_peft.data.audio_contexts import AudioContexts
 from whisper_peft.data.batching import Window
+from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS
+from whisper_peft.data.target_draws import TargetDraws
 from whisper_peft.types import FRAMES_PER_SECOND, WINDOW_S
 
 BYTES_PER_TOKEN = 4.0
@@ -23,17 +25,20 @@ class WorkModel:
         pair: Of each pair of encoder positions.
         token: Of each decoder token, its vocabulary included.
         contexts: Tell how many positions a window has.
+        draws: Tell which windows read the text before theirs.
     """
 
     position: float
     pair: float
     token: float
     contexts: AudioContexts
+    draws: TargetDraws = field(default_factory=TargetDraws)
 
     @classmethod
     def of_whisper(
         cls,
         contexts: AudioContexts,
+        draws: TargetDraws,
         *,
         d_model: int,
         encoder_layers: int,
@@ -53,7 +58,7 @@ class WorkModel:
         cross = 2 * d_model**2 * decoder_layers
         token = decoder_layers * (6 * d_model**2 + 2 * d_model * decoder_ffn_dim) + d_model * vocab_size
         position = encoder_layers * layer + convolutions + cross
-        return cls(position, 2 * d_model * encoder_layers, token, contexts)
+        return cls(position, 2 * d_model * encoder_layers, token, contexts, draws)
 
     def __call__(self, window: Window, epoch: int) -> float:
         """Return the work of a window in an epoch."""
@@ -61,4 +66,7 @@ class WorkModel:
         frames = self.contexts.frames(window[0].id, epoch=epoch, real_frames=int(seconds * FRAMES_PER_SECOND))
         positions = frames // 2
         tokens = sum(len(row.text.encode()) for row in window) / BYTES_PER_TOKEN
+        if window[0].previous_text and self.draws.kind(window, epoch=epoch).previous_text:
+            before = len(window[0].previous_text.encode()) / BYTES_PER_TOKEN
+            tokens += min(before, MAX_PREVIOUS_TOKENS)
         return self.position * positions + self.pair * positions**2 + self.token * tokens

@@ -15,7 +15,10 @@ from whisper_peft.data.checking import RowCheck, check_row, check_rows
 from whisper_peft.data.collation import Collator
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.labels import Labeller
+from whisper_peft.data.neighbours import with_previous_text
+from whisper_peft.data.no_speech import Quiet
 from whisper_peft.data.sources import Source, open_split
+from whisper_peft.data.target_draws import TargetDraws
 from whisper_peft.data.text_style import TextCase, TextStyle, choose_text_case, text_style
 from whisper_peft.errors import AudioError
 from whisper_peft.model.loading import Whisper
@@ -27,7 +30,12 @@ from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Utterance
 STYLE_SAMPLE = 100
 """Transcripts that are looked at to tell how a corpus writes."""
 
-CASE_SENTENCES = {"as-is": "as it is", "lower": "in lower case", "sentence": "in sentence case"}
+CASE_SENTENCES = {
+    "as-is": "as it is",
+    "lower": "in lower case",
+    "sentence": "in sentence case",
+    "restore": "as the untuned model writes it, where the words agree",
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,9 @@ class CheckedStream:
     _passes: int = 0
 
     def __iter__(self) -> Iterator[Utterance]:
+        return with_previous_text(self._checked())
+
+    def _checked(self) -> Iterator[Utterance]:
         self._passes += 1
         counting = self._passes == 1
         for utterance in self.source:
@@ -129,6 +140,7 @@ class Speech:
             language=recipe.model.language,
             task=recipe.model.task,
             text_case=self.text_case,
+            targets=recipe.targets,
         )
         collator = Collator(
             labeller,
@@ -137,12 +149,14 @@ class Speech:
             AudioContexts.of(recipe.train, seed=recipe.train.seed),
             num_mel_bins=whisper.num_mel_bins,
             seed=recipe.train.seed,
+            draws=TargetDraws(recipe.targets, recipe.train.seed),
+            quiet=Quiet.of(recipe.targets.no_speech_source),
         )
         if self.train.is_stream:
             stream = CheckedStream(self.train, labeller, recipe)
             return TrainingRows(stream, collator, None, self._record(None))
         check = check_rows(self.train, section=recipe.data, label_length=labeller.length)
-        return TrainingRows(check.kept, collator, check, self._record(check))
+        return TrainingRows(tuple(with_previous_text(check.kept)), collator, check, self._record(check))
 
     def _record(self, check: RowCheck | None) -> DataRecord:
         return DataRecord(

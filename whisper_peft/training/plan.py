@@ -10,6 +10,7 @@ from transformers import WhisperConfig
 
 from whisper_peft.data.batching import EpochPlan, StepPlan
 from whisper_peft.data.collation import Collator
+from whisper_peft.data.windowing import Windowing
 from whisper_peft.data.work import WorkModel
 from whisper_peft.errors import DataError, RecipeError
 from whisper_peft.recipe.sections import Recipe
@@ -48,8 +49,12 @@ class TrainingPlan:
             window=recipe.data.shuffle_window,
             work=work_model(config, collator),
             buckets=section.length_buckets,
-            stitched=section.audio_context == "packed",
-            longest_stretch=collator.augmentation.longest_stretch,
+            windowing=Windowing(
+                stitched=section.audio_context == "packed",
+                longest_stretch=collator.augmentation.longest_stretch,
+                long_form=recipe.targets.long_form,
+                no_speech=recipe.targets.no_speech,
+            ),
         )
         self.steps_per_epoch = self._steps_per_epoch()
         self.total_steps = section.max_steps or self._steps_of(section.epochs)
@@ -97,6 +102,7 @@ def work_model(config: WhisperConfig, collator: Collator) -> WorkModel:
     """Return what a window costs a model of this configuration."""
     return WorkModel.of_whisper(
         collator.contexts,
+        collator.draws,
         d_model=config.d_model,
         encoder_layers=config.encoder_layers,
         decoder_layers=config.decoder_layers,

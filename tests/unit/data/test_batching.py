@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_peft.data.batching import EpochPlan, equal_shares
+from whisper_peft.data.windowing import Windowing
 from whisper_peft.types import Utterance
 
 
@@ -19,8 +20,8 @@ def seconds(window, epoch):
     return sum(row.duration_s for row in window)
 
 
-def plan(source, epoch=0, seed=1, **changes):
-    settings = {"rows_per_step": 4, "window": 16, "work": seconds}
+def plan(source, epoch=0, seed=1, stitched=False, **changes):
+    settings = {"rows_per_step": 4, "window": 16, "work": seconds, "windowing": Windowing(stitched)}
     return list(EpochPlan(**(settings | changes)).steps(source, seed=seed, epoch=epoch))
 
 
@@ -36,13 +37,14 @@ def ids(steps):
     stitched=st.booleans(),
     seconds_per_step=st.sampled_from([None, 3.0, 40.0]),
 )
-def test_every_row_comes_once_in_an_epoch(count, rows_per_step, seconds_per_step, **settings):
+def test_every_row_comes_once_in_an_epoch(count, rows_per_step, seconds_per_step, stitched, **settings):
     for source in (rows(count), iter(rows(count))):
-        steps = plan(source, rows_per_step=rows_per_step, seconds_per_step=seconds_per_step, **settings)
+        amount = {"rows_per_step": rows_per_step, "seconds_per_step": seconds_per_step}
+        steps = plan(source, stitched=stitched, **amount, **settings)
         assert sorted(itertools.chain(*ids(steps))) == sorted(row.id for row in rows(count))
         assert all(step.windows for step in steps)
         assert [step.step_in_epoch for step in steps] == list(range(len(steps)))
-        if seconds_per_step is None and not settings["stitched"]:
+        if seconds_per_step is None and not stitched:
             assert len(steps) == -(-count // rows_per_step)
 
 

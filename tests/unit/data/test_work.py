@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from whisper_peft.data.audio_contexts import AudioContexts
+from whisper_peft.data.target_draws import TargetDraws
 from whisper_peft.data.work import WorkModel
 from whisper_peft.model.audio_context import enable_variable_context
 from whisper_peft.recipe.sections import TrainSection
@@ -37,6 +38,6 @@ def test_the_work_is_that_of_a_forward_pass(seconds):
         model.proj_out(hidden.last_hidden_state)
     contexts = AudioContexts.of(TrainSection(), seed=0)
     window = (Utterance("a", b"", "word" * tokens, duration_s=seconds),)
-    work = WorkModel.of_whisper(contexts, **SIZES)(window, 0)
+    work = WorkModel.of_whisper(contexts, TargetDraws(), **SIZES)(window, 0)
     # what attention in the decoder takes is left out
     assert work == pytest.approx(counter.get_total_flops() / 2, rel=0.07)
