@@ -1,0 +1,96 @@
+"""Which rows are far from others of their kind, told in bounded memory when all have been seen.
+
+The measure is the robust z-score of the logarithm: the distance from the median in units of 1.4826 times the
+median absolute deviation, which the outliers themselves do not widen (Iglewicz and Hoaglin, 1993).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from whisper_peft.data.sketches import Sketch
+
+Row = TypeVar("Row")
+
+MOST_Z = 4.5
+"""Robust z-scores beyond this are outliers: 7 in a million of a normal distribution."""
+
+FEWEST_TO_COMPARE = 30
+"""Rows of a kind that there must be before they say what is usual."""
+
+LENGTHS = (10, 25, 60, 120, 240)
+"""Letters from which on a text is of another kind: short ones vary more."""
+
+MOST_KEPT = 200
+"""Candidates of each end that a kind keeps until all rows have been seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlier(Generic[Row]):
+    """A row far from others of its kind: its value, its z-score, and their median."""
+
+    row: Row
+    value: float
+    z: float
+    usual: float
+
+
+def length_kind(letters: int) -> int:
+    """Return a number that texts of about the same length share."""
+    return sum(letters >= bound for bound in LENGTHS)
+
+
+@dataclass
+class OutlierSearch(Generic[Row]):
+    """Takes in positive values of rows, and then yields those far from the rest.
+
+    Example:
+        >>> search = OutlierSearch[str]()
+        >>> for place in range(100):
+        ...     search.add(f"row {place}", 10 + place % 5, kind="short")
+        >>> search.add("odd", 90.0, kind="short")
+        >>> [(found.row, found.usual) for found in search.outliers()]
+        [('odd', 12.0)]
+    """
+
+    _kinds: dict[Hashable, _Kind[Row]] = field(default_factory=dict)
+
+    def add(self, row: Row, value: float, *, kind: Hashable) -> None:
+        """Note a row; its value is judged among those of the same kind."""
+        self._kinds.setdefault(kind, _Kind()).add(row, value)
+
+    def outliers(self) -> Iterator[Outlier[Row]]:
+        """Yield the rows far from the rest, on either side."""
+        for kind in self._kinds.values():
+            if kind.values.count >= FEWEST_TO_COMPARE:
+                usual = round(kind.values.quantile(0.5), 1)
+                for row, value in kind.candidates():
+                    z = kind.values.robust_z(value)
+                    if abs(z) > MOST_Z:
+                        yield Outlier(row, value, z, usual)
+
+
+@dataclass
+class _Kind(Generic[Row]):
+    """The values of a kind, and the rows at both ends."""
+
+    values: Sketch = field(default_factory=lambda: Sketch(0.01, is_log=True))
+    _high: list[tuple[float, int, Row]] = field(default_factory=list)
+    _low: list[tuple[float, int, Row]] = field(default_factory=list)
+
+    def add(self, row: Row, value: float) -> None:
+        self.values.add(value)
+        for heap, key in ((self._high, value), (self._low, -value)):
+            item = (key, self.values.count, row)
+            if len(heap) < MOST_KEPT:
+                heapq.heappush(heap, item)
+            else:
+                heapq.heappushpop(heap, item)
+
+    def candidates(self) -> Iterator[tuple[Row, float]]:
+        median = self.values.quantile(0.5)
+        yield from ((row, value) for value, _, row in self._high if value > median)
+        yield from ((row, -value) for value, _, row in self._low if -value <= median)

@@ -1,0 +1,219 @@
+"""A look through the splits of a corpus, row by row, in bounded memory however many rows there are."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from whisper_peft.data.findings import (
+    ACTIONS,
+    LabelFigures,
+    Leak,
+    Reason,
+    SplitFigures,
+    Suspect,
+)
+from whisper_peft.data.outliers import OutlierSearch, length_kind
+from whisper_peft.data.recording_survey import RecordingSurvey
+from whisper_peft.data.row_facts import RowFacts
+from whisper_peft.data.scripts import main_script
+from whisper_peft.data.sketches import Sketch
+from whisper_peft.data.speaking_rate import letters, rate_bounds
+from whisper_peft.data.splits import is_for_scoring, is_for_training
+from whisper_peft.data.transcript_survey import TranscriptSurvey, sentence_digest
+from whisper_peft.types import MAX_LABEL_TOKENS
+
+MOST_LISTED = 500
+"""Rows that are listed for each reason; all are counted."""
+
+
+def scored_first(splits: Sequence[str]) -> list[str]:
+    """Return splits with those that are scored before those that are trained on.
+
+    So it is the training row that is named where both have a recording: a score is only comparable while
+    its split stays whole.
+
+    Example:
+        >>> scored_first(["train", "dev", "test"])
+        ['dev', 'test', 'train']
+    """
+    return sorted(splits, key=lambda name: not is_for_scoring(name) or is_for_training(name))
+
+
+@dataclass
+class _SplitTally:
+    rows: int = 0
+    usable: int = 0
+    seconds: float = 0.0
+    speakers: Counter[str] = field(default_factory=Counter)
+    languages: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Survey:
+    """Gathers what rows tell, alone and beside each other.
+
+    Args:
+        splits: Names of the splits, those that are scored first.
+        label_length: Decoder positions that a row's text takes; None where no model is named.
+    """
+
+    splits: Sequence[str]
+    label_length: Callable[[RowFacts], int] | None = None
+    refused: Counter[str] = field(default_factory=Counter)
+    concerns: Counter[str] = field(default_factory=Counter)
+    transcripts: TranscriptSurvey = field(default_factory=TranscriptSurvey)
+    recordings: RecordingSurvey = field(default_factory=RecordingSurvey)
+    _tokens: Sketch = field(default_factory=lambda: Sketch(1.0))
+    _rates: OutlierSearch[RowFacts] = field(default_factory=OutlierSearch)
+    _listed: dict[tuple[int, str], tuple[RowFacts, list[Reason]]] = field(default_factory=dict)
+    _listed_by_reason: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._tallies = [_SplitTally() for _ in self.splits]
+
+    @property
+    def rows(self) -> int:
+        """Rows that were looked at."""
+        return sum(tally.rows for tally in self._tallies)
+
+    def add(self, row: RowFacts) -> None:
+        """Take in a row."""
+        self._tallies[row.split].rows += 1
+        self.recordings.add_header(row)
+        refusal = row.refusal or self._too_many_tokens(row)
+        if refusal is not None:
+            self.refused[refusal.name] += 1
+            self._list(row, refusal)
+            return
+        self._add_usable(row)
+        told = (self.transcripts.add(row), self._heard_before(row), self._rate(row), self.recordings.add(row))
+        for reason in itertools.chain(*told):
+            self.name(row, reason)
+
+    def finish(self) -> None:
+        """Name the rows that only stand out beside all the others."""
+        for row, reason in self.transcripts.others():
+            self.name(row, reason)
+        for one in self._rates.outliers():
+            told = f"{one.value:.1f} letters a second, {one.z:+.1f} robust deviations from {one.usual}"
+            self.name(one.row, Reason("unusual-rate", told))
+
+    def name(self, row: RowFacts, reason: Reason) -> None:
+        """Say why a row stands out; it is counted, and listed as far as there is room."""
+        self.concerns[reason.name] += 1
+        self._list(row, reason)
+
+    def suspects(self) -> tuple[Suspect, ...]:
+        """Return the rows that stand out, the gravest first."""
+        order = list(ACTIONS)
+        found = [self._suspect(row, reasons) for row, reasons in self._listed.values()]
+        gravity = {name: place for place, name in enumerate(order)}
+        return tuple(
+            sorted(found, key=lambda one: min(gravity.get(reason.name, -1) for reason in one.reasons))
+        )
+
+    def split_figures(self) -> tuple[SplitFigures, ...]:
+        """Return how much speech each split holds."""
+        return tuple(
+            SplitFigures(
+                name=name,
+                rows=tally.rows,
+                usable=tally.usable,
+                hours=tally.seconds / 3600,
+                speakers=len(tally.speakers) or None,
+                languages=tuple(sorted(tally.languages)),
+            )
+            for name, tally in zip(self.splits, self._tallies, strict=True)
+        )
+
+    def label_figures(self, model: str) -> LabelFigures | None:
+        """Return how long the labels are; None where no model told."""
+        tokens = self._tokens.summary()
+        return LabelFigures(model, tokens, self.refused["label-too-long"]) if tokens else None
+
+    def leaks(self) -> tuple[Leak, ...]:
+        """Return what a split shares with one that comes after it, the scored ones first."""
+        return tuple(
+            leak
+            for split in range(len(self.splits))
+            for other in range(split + 1, len(self.splits))
+            if is_for_scoring(self.splits[split])
+            for leak in self._shared(split, other)
+        )
+
+    def _shared(self, split: int, other: int) -> Iterator[Leak]:
+        mine, theirs = self._tallies[split], self._tallies[other]
+        spoken = sum(count for speaker, count in mine.speakers.items() if speaker in theirs.speakers)
+        shared: dict[Literal["audio", "sentence", "speaker"], int] = {
+            "audio": self.recordings.contents.shared_rows(split, other),
+            "sentence": self.transcripts.sentences.shared_rows(split, other),
+            "speaker": spoken,
+        }
+        for by, rows in shared.items():
+            if rows:
+                names = self.splits[split], self.splits[other]
+                yield Leak(by, *names, rows, min(rows / max(mine.usable, 1), 1.0))
+
+    def _too_many_tokens(self, row: RowFacts) -> Reason | None:
+        if self.label_length is None:
+            return None
+        tokens = self.label_length(row)
+        self._tokens.add(tokens)
+        return Reason("label-too-long", f"{tokens} tokens") if tokens > MAX_LABEL_TOKENS else None
+
+    def _add_usable(self, row: RowFacts) -> None:
+        tally = self._tallies[row.split]
+        tally.usable += 1
+        if row.duration_s is not None:
+            tally.seconds += row.duration_s
+        if row.speaker_id is not None:
+            tally.speakers[row.speaker_id] += 1
+        if row.language is not None:
+            tally.languages[row.language] += 1
+
+    def _heard_before(self, row: RowFacts) -> Iterator[Reason]:
+        words = sentence_digest(row.text)[:4]
+        first = self.recordings.contents.add(row.recording, row.id, row.split, note=words)
+        if first is None:
+            return
+        same = f"the recording of {first.row_id} in {self.splits[first.split]}"
+        if first.split != row.split and is_for_scoring(self.splits[first.split]):
+            yield Reason("leaked-audio", same)
+        elif first.note == words:
+            yield Reason("repeated-audio", same)
+        if first.note != words:
+            yield Reason("two-texts", f"{same}, which has another text")
+
+    def _rate(self, row: RowFacts) -> Iterator[Reason]:
+        signs = letters(row.text)
+        if not row.duration_s or not signs:
+            return
+        script, rate = main_script(row.text), signs / row.duration_s
+        self.recordings.rates.add(rate)
+        if (broken := rate_bounds(script).broken_by(rate, row.duration_s)) is not None:
+            yield Reason("impossible-rate", broken)
+        else:
+            self._rates.add(row, rate, kind=(script, length_kind(signs)))
+
+    def _list(self, row: RowFacts, reason: Reason) -> None:
+        if self._listed_by_reason[reason.name] < MOST_LISTED:
+            self._listed_by_reason[reason.name] += 1
+            self._listed.setdefault((row.split, row.id), (row, []))[1].append(reason)
+
+    def _suspect(self, row: RowFacts, reasons: Sequence[Reason]) -> Suspect:
+        return Suspect(
+            id=row.id,
+            split=self.splits[row.split],
+            audio=row.audio,
+            text=row.text,
+            reasons=tuple(reasons),
+            duration_s=row.duration_s,
+            start_s=row.start_s,
+            end_s=row.end_s,
+            speaker_id=row.speaker_id,
+            language=row.language,
+        )
