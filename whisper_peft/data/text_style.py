@@ -14,7 +14,7 @@ SENTENCE_MARKS = frozenset(".,?!;:…。，？！、；：।؟،")
 """Marks of punctuation in the scripts that have any; apostrophes and hyphens belong to words."""
 
 Case: TypeAlias = Literal["capitals", "lower case", "mixed case", "no case"]
-TextCase: TypeAlias = Literal["auto", "as-is", "lower", "sentence"]
+TextCase: TypeAlias = Literal["auto", "as-is", "lower", "sentence", "restore"]
 
 
 @dataclass(frozen=True, slots=True)

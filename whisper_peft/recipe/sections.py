@@ -63,8 +63,8 @@ class SpeechFields(Section):
     """Column that holds the language of each row. None: `language` where there is one."""
     speaker_column: str | None = None
     """Column that holds the speaker of each row. None: `speaker_id` where there is one."""
-    text_case: Literal["auto", "as-is", "lower", "sentence"] = "auto"
-    """Case of the training text; sentence: lower, first a capital. auto: sentence if CAPITALS, else as-is."""
+    text_case: Literal["auto", "as-is", "lower", "sentence", "restore"] = "auto"
+    """sentence: lower, first a capital. restore: as the base model writes it. auto: sentence if CAPITALS."""
 
 
 class MixedSource(SpeechFields):

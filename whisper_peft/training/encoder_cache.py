@@ -50,7 +50,7 @@ class EncoderCache:
         self.store = store
         self.dtype = dtype
         self.hits = self.misses = 0
-        self._digest = _Digests()
+        self._digest = RecordingDigests()
 
     def mark(self, micro_batch: MicroBatch) -> MicroBatch:
         """Return a micro-batch with its recordings; those whose states are kept go without their audio."""
@@ -90,7 +90,7 @@ class EncoderCache:
         return counted
 
 
-class _Digests:
+class RecordingDigests:
     """Digests what windows hold; a file is read once, until its size or time changes."""
 
     def __init__(self) -> None:
