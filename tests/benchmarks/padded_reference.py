@@ -242,7 +242,7 @@ def train(task: SideTask) -> SideRun:
         audio_seconds=sum(counts.step_audio_seconds),
         target_tokens=counts.scored_tokens - prefix_tokens,
         prefix_tokens=prefix_tokens,
-        steps=trainer.state.global_step,
+        epochs=task.learning.epochs,
         wall_seconds=clock.ended - clock.started,
         step_seconds=tuple(counts.step_seconds),
         step_audio_seconds=tuple(counts.step_audio_seconds),

@@ -131,6 +131,10 @@ class TrainingComparison:
         """Return audio-seconds per second."""
         return spread([run.audio_seconds_per_second for run in self.sides[side]])
 
+    def last_epoch_speed(self, side: str) -> Spread:
+        """Return the same of the last epoch alone."""
+        return spread([run.last_epoch_audio_seconds_per_second for run in self.sides[side]])
+
     def memory(self, side: str) -> Spread:
         """Return peak bytes above those resident before the first step."""
         return spread([float(run.memory_bytes) for run in self.sides[side]])
@@ -148,6 +152,12 @@ class TrainingComparison:
         """How many times faster ours is, round by round."""
         speeds = [[run.audio_seconds_per_second for run in runs] for runs in (self.ours, self.reference)]
         return ratios(*speeds)
+
+    @property
+    def last_epoch_ratio(self) -> Spread:
+        """The same in the last epoch alone."""
+        sides = (self.ours, self.reference)
+        return ratios(*[[run.last_epoch_audio_seconds_per_second for run in runs] for runs in sides])
 
     @property
     def memory_ratio(self) -> Spread:
@@ -172,6 +182,7 @@ class TrainingComparison:
         return {
             **by_side,
             "speed_ratio": asdict(self.speed_ratio),
+            "last_epoch_ratio": asdict(self.last_epoch_ratio),
             "memory_ratio": asdict(self.memory_ratio),
             "useful_flops": self.flops,
             "ours_step_fit": asdict(fit) if fit else None,

@@ -85,10 +85,10 @@ def train(task: SideTask) -> SideRun:
     save_adapter(whisper, adapter)
     return SideRun(
         utterances=task.learning.epochs * len(task.rows) - sum(trained.skipped.values()),
+        epochs=task.learning.epochs,
         audio_seconds=sum(clock.step_audio_seconds),
         target_tokens=clock.target_tokens,
         prefix_tokens=0,
-        steps=len(clock.step_seconds),
         wall_seconds=clock.ended - clock.started,
         step_seconds=tuple(clock.step_seconds),
         step_audio_seconds=tuple(clock.step_audio_seconds),

@@ -41,6 +41,9 @@ def _training_rows(train: TrainingComparison) -> Iterator[tuple[str, ...]]:
     yield "workers", *(str(run.workers) for run in first)
     speeds = [_rounds(train.speed(side)) for side in train.sides]
     yield "audio-seconds per second", *speeds, _rounds(train.speed_ratio)
+    if first[0].epochs > 1:
+        speeds = [_rounds(train.last_epoch_speed(side)) for side in train.sides]
+        yield "the last epoch alone", *speeds, _rounds(train.last_epoch_ratio)
     yield (
         "peak memory above start",
         *(memory(train.memory(side).max) for side in train.sides),

@@ -82,7 +82,7 @@ def side_run():
             "audio_seconds": 40.0,
             "target_tokens": 320,
             "prefix_tokens": 0,
-            "steps": 4,
+            "epochs": 1,
             "wall_seconds": 8.0,
             "step_seconds": (2.0, 1.0, 2.0, 3.0),
             "step_audio_seconds": (10.0, 5.0, 10.0, 15.0),

@@ -37,7 +37,14 @@ def training(side_run):
 
 @pytest.fixture
 def whole(training):
-    heard = SideTranscripts(("a", "b"), 10.0, 2.0, 100, 200, 250)
+    heard = SideTranscripts(
+        hypotheses=("a", "b"),
+        audio_seconds=10.0,
+        wall_seconds=2.0,
+        memory_before_bytes=100,
+        memory_peak_bytes=200,
+        lifetime_peak_bytes=250,
+    )
     return BenchmarkResult(
         train=training,
         evaluate=TranscriptionComparison((heard,), (dataclasses.replace(heard, wall_seconds=0.5),), SCORES),
@@ -70,7 +77,7 @@ def test_steps_of_one_length_have_no_fit(side_run):
     [
         ({"utterances": 31}, "utterances"),
         ({"target_tokens": 321}, "target tokens"),
-        ({"steps": 5}, "optimiser steps"),
+        ({"step_seconds": (1.0,) * 5}, "optimiser steps"),
     ],
 )
 def test_sides_that_did_other_work_are_not_compared(side_run, fields, name):
@@ -79,17 +86,23 @@ def test_sides_that_did_other_work_are_not_compared(side_run, fields, name):
 
 
 def test_steps_may_differ_by_a_twentieth(side_run):
-    refuse_unlike_work(side_run(steps=40), side_run(steps=42))
+    refuse_unlike_work(side_run(step_seconds=(1.0,) * 40), side_run(step_seconds=(1.0,) * 42))
     with pytest.raises(BenchmarkError):
-        refuse_unlike_work(side_run(steps=40), side_run(steps=43))
+        refuse_unlike_work(side_run(step_seconds=(1.0,) * 40), side_run(step_seconds=(1.0,) * 43))
+
+
+def test_the_last_epoch_is_compared_alone(side_run):
+    two = side_run(epochs=2)
+    assert two.last_epoch_audio_seconds_per_second == pytest.approx(25 / 5)
+    assert two.to_dict()["last_epoch_audio_seconds_per_second"] == pytest.approx(5.0)
 
 
 def test_the_result_is_json_with_every_measure(whole):
     plain = json.loads(json.dumps(whole.to_dict()))
     assert plain.keys() == {"train", "evaluate", "log_mel", "sentences", "meta"}
     assert plain["train"].keys() == {
-        "reference", "ours", "speed_ratio", "memory_ratio", "useful_flops", "ours_step_fit",
-        "reference_worker_trials", "wer",
+        "reference", "ours", "speed_ratio", "last_epoch_ratio", "memory_ratio", "useful_flops",
+        "ours_step_fit", "reference_worker_trials", "wer",
     }  # fmt: skip
     for side in ("reference", "ours"):
         assert plain["train"][side].keys() == {
