@@ -112,7 +112,9 @@ def check_row(
     if not utterance.text.strip():
         return utterance, "empty-text"
     try:
-        duration_s = header_duration_s(utterance.audio, utterance.sampling_rate)
+        duration_s = header_duration_s(
+            utterance.audio, utterance.sampling_rate, start_s=utterance.start_s, end_s=utterance.end_s
+        )
     except AudioError as error:
         return utterance, error.reason
     checked = dataclasses.replace(utterance, duration_s=duration_s)

@@ -12,6 +12,7 @@ Why a recording is refused is a short word that reports count by:
 | `empty` | there are no samples |
 | `not-finite` | there are NaN or infinite samples |
 | `silent` | every sample is zero, though there is a transcript |
+| `bad-times` | the stretch that the row names ends before it begins, or is not in the recording |
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import soundfile
@@ -31,14 +32,25 @@ from audioread import DecodeError, ffdec
 from numpy.typing import NDArray
 
 from whisper_peft.data.containers import foreign_container, is_cut_short, states_its_length
+from whisper_peft.data.stretches import OVERSHOOT_S, WHOLE, Stretch
 from whisper_peft.errors import AudioError
 from whisper_peft.types import SAMPLING_RATE, Utterance, Waveform
+
+_Sample = TypeVar("_Sample", bound=np.generic)
 
 _BLOCK_FRAMES = 1 << 20
 """Frames read at a time, so that a header that promises terabytes costs nothing."""
 
 _MP3_SLACK = 4 * 1152
 """Samples by which an mp3 may fall short of its header, which can count the encoder's delay and padding."""
+
+_SEEKS_EXACTLY = (
+    {"FLAC"}
+    | {f"PCM_{width}" for width in ("S8", "U8", "16", "24", "32")}
+    | {"FLOAT", "DOUBLE", "ULAW", "ALAW"}
+)
+"""Formats and sample codings whose samples do not depend on those before them. The rest (mp3, Ogg, ADPCM)
+comes out a little different after a seek, so there a stretch is decoded from the recording's start."""
 
 _RATES = range(2_000, 768_001)
 """Sampling rates in Hz that speech is recorded at, with room on both sides."""
@@ -49,6 +61,9 @@ def decode(utterance: Utterance) -> Utterance:
 
     Any rate is resampled (soxr, high quality), channels are averaged, integers are scaled to [-1, 1). A 2-D
     array may be `(channels, samples)` or `(samples, channels)`: the shorter axis is the channels.
+
+    Of a stretch (`start_s`, `end_s`) the samples are those that lie there at the recording's own rate, and
+    nothing else is read of wav, flac and the like.
 
     Raises:
         AudioError: If the recording cannot be used; its `reason` is one of the module's table. Digital
@@ -66,10 +81,16 @@ def decode(utterance: Utterance) -> Utterance:
     return utterance.with_audio(waveform)
 
 
-def header_duration_s(audio: Path | bytes | NDArray[Any], sampling_rate: int | None = None) -> float | None:
-    """Return how long a recording lasts in seconds, reading no more than its header.
+def header_duration_s(
+    audio: Path | bytes | NDArray[Any],
+    sampling_rate: int | None = None,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+) -> float | None:
+    """Return how long a recording or a stretch of it lasts in seconds, reading no more than its header.
 
-    None where only decoding can tell (m4a and the like).
+    None where only decoding can tell (m4a and the like, unless the stretch names its end).
 
     Raises:
         AudioError: If the header already shows that the recording cannot be used.
@@ -78,14 +99,20 @@ def header_duration_s(audio: Path | bytes | NDArray[Any], sampling_rate: int | N
         >>> header_duration_s(np.zeros(8_000), 16_000)
         0.5
     """
+    stretch = Stretch(start_s, end_s)
     with _naming(audio, "recording"):
         if isinstance(audio, np.ndarray):
-            return _checked_length(max(audio.shape, default=0)) / _checked_rate(sampling_rate)
+            rate, samples = _checked_rate(sampling_rate), max(audio.shape, default=0)
+            return len(stretch.samples(rate, _checked_length(samples))) / rate
         with _opened(audio) as stream:
             if _needs_ffmpeg(stream):
-                return None
+                return (
+                    len(stretch.samples(SAMPLING_RATE, None)) / SAMPLING_RATE if end_s is not None else None
+                )
             with _sound_file(stream) as file:
-                return _checked_length(file.frames) / _checked_rate(file.samplerate)
+                rate, samples = _checked_rate(file.samplerate), _checked_length(file.frames)
+            known = samples if end_s is None or states_its_length(stream) else None
+            return len(stretch.samples(rate, known)) / rate
 
 
 @contextmanager
@@ -118,11 +145,20 @@ def _checked_length(samples: int) -> int:
 
 
 def _read(utterance: Utterance) -> tuple[NDArray[np.float32], int]:
-    audio = utterance.audio
+    audio, stretch = utterance.audio, Stretch(utterance.start_s, utterance.end_s)
     if isinstance(audio, np.ndarray):
-        return _mono(_scaled(audio)), _checked_rate(utterance.sampling_rate)
+        rate, samples = _checked_rate(utterance.sampling_rate), _samples_first(audio)
+        return _mono(_scaled(_cut(samples, stretch, rate))), rate
     with _opened(audio) as stream:
-        return _read_with_ffmpeg(audio) if _needs_ffmpeg(stream) else _read_sound_file(stream)
+        if _needs_ffmpeg(stream):
+            samples, rate = _read_with_ffmpeg(audio)
+            return _cut(samples, stretch, rate), rate
+        return _read_sound_file(stream, stretch)
+
+
+def _cut(samples: NDArray[_Sample], stretch: Stretch, rate: int) -> NDArray[_Sample]:
+    inside = stretch.samples(rate, _checked_length(len(samples)))
+    return samples[inside.start : inside.stop]
 
 
 def _to_waveform(samples: NDArray[np.float32], rate: int) -> Waveform:
@@ -145,14 +181,18 @@ def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
     return ((samples.astype(np.float64) - offset) / half).astype(np.float32)
 
 
-def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _samples_first(samples: NDArray[_Sample]) -> NDArray[_Sample]:
+    """Return an array as `(samples,)` or `(samples, channels)`."""
     if samples.ndim == 1:
         return samples
     if samples.ndim != 2:
         raise _refusal("unreadable", f"an array of shape {samples.shape} is no audio", "give 1 or 2 axes")
     _checked_length(samples.size)
-    mono: NDArray[np.float32] = samples.mean(axis=int(np.argmin(samples.shape)), dtype=np.float32)
-    return mono
+    return samples if samples.shape[1] < samples.shape[0] else samples.T
+
+
+def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    return samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
 
 
 @contextmanager
@@ -198,22 +238,35 @@ def _sound_file(stream: BinaryIO) -> Iterator[soundfile.SoundFile]:
         raise _refusal("unreadable", "it is raw samples without a header", todo) from error
 
 
-def _read_sound_file(stream: BinaryIO) -> tuple[NDArray[np.float32], int]:
+def _read_sound_file(stream: BinaryIO, stretch: Stretch = WHOLE) -> tuple[NDArray[np.float32], int]:
     if is_cut_short(stream):
         raise _refusal("truncated", "it ends before its header says", "copy or download it again")
     promise_is_exact = states_its_length(stream)
     with _sound_file(stream) as file:
         rate, promised = _checked_rate(file.samplerate), file.frames
-        samples = np.concatenate([block.mean(axis=1) for block in _blocks(file)] or [np.zeros(0, np.float32)])
-    if promise_is_exact and len(samples) + _MP3_SLACK < promised:
-        why = f"it holds {len(samples)} of the {promised} samples that its header promises"
+        wanted = stretch.samples(rate, promised if promise_is_exact else None)
+        samples = np.concatenate([np.zeros(0, np.float32), *_blocks(file, wanted)])
+    if promise_is_exact and len(samples) + _MP3_SLACK < len(wanted):
+        why = f"it holds {len(samples)} of the {len(wanted)} samples that its header promises"
         raise _refusal("truncated", why, "copy or download it again")
+    is_short = stretch.end_s is not None and len(samples) + OVERSHOOT_S * rate < len(wanted)
+    if not stretch.is_whole and (is_short or not len(samples)):
+        raise stretch.refusal("the recording ends before that")
     return samples, rate
 
 
-def _blocks(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-        yield block
+def _blocks(file: soundfile.SoundFile, wanted: range) -> Iterator[NDArray[np.float32]]:
+    """Yield the wanted samples of a file, its channels averaged."""
+    place = 0
+    if wanted.start and not _SEEKS_EXACTLY.isdisjoint((file.format, file.subtype)):
+        place = file.seek(wanted.start)
+    while place < wanted.stop:
+        frames = min(_BLOCK_FRAMES, wanted.stop - place)
+        block = file.read(frames, dtype="float32", always_2d=True)
+        if not len(block):
+            return
+        yield block[max(wanted.start - place, 0) :].mean(axis=1)
+        place += len(block)
 
 
 def _read_with_ffmpeg(audio: Path | bytes) -> tuple[NDArray[np.float32], int]:
