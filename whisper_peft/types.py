@@ -47,7 +47,7 @@ class Utterance:
         end_s: where it ends; None: with the recording. Decoding cuts it out.
         segments: Timed stretches of `text`, from the utterance's own start; empty where none are known.
         previous_text: What was said just before in the same recording, where that is known.
-        source: Name of the source, where several are mixed.
+        source: Name of the mixed source it comes from; None for the main one.
     """
 
     id: str
@@ -91,7 +91,8 @@ class Utterance:
 class Prediction:
     """One scored utterance, as written to `predictions.jsonl`.
 
-    `reference` and `hypothesis` are raw text; the counts and `wer` are of the normalised words.
+    `reference` and `hypothesis` are raw text; the counts and `wer` are of the normalised words. `source` is
+    the name of the mixed source that it is of; None: the main one.
     """
 
     id: str
@@ -105,10 +106,72 @@ class Prediction:
     hits: int
     speaker_id: str | None = None
     language: str | None = None
+    source: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampProbe:
+    """Timestamps of windows of joined utterances.
+
+    `well_formed` is the share of windows whose timestamps, written without rules, come in pairs around text
+    and in order. `boundary_error_s` is the mean distance of the nearest timestamp from where utterances were
+    joined, `boundaries_found` the share that has one within half a second; None where nothing was joined.
+    """
+
+    windows: int
+    well_formed: float
+    boundaries: int
+    boundary_error_s: float | None
+    boundaries_found: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LongFormProbe:
+    """Word error rate of recordings of a minute or more, each window alone, and told the text before it."""
+
+    recordings: int
+    audio_seconds: float
+    wer: float
+    wer_previous_text: float
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceProbe:
+    """Words written for clips in which nobody speaks, and how probable the model holds it on average."""
+
+    clips: int
+    clips_with_words: int
+    words: int
+    no_speech_probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What word errors on short clips do not show. `long_form` is None where there is too little speech."""
+
+    timestamps: TimestampProbe
+    long_form: LongFormProbe | None
+    silence: SilenceProbe
+
+
+@dataclass(frozen=True, slots=True)
+class StyleProfile:
+    """How transcripts are written, as fractions of words or of transcripts, or by 100 words.
+
+    Words are those that white space separates. The shares of words are of those with letters that have case;
+    `starts_with_capital` is of transcripts with such letters.
+    """
+
+    capitalised_words: float
+    all_caps_words: float
+    starts_with_capital: float
+    ends_in_mark: float
+    commas_per_100_words: float
+    digits_per_100_words: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +180,10 @@ class EvalResult:
 
     Rates are fractions. `wer`, `cer`, the interval and the counts use the named normaliser; `wer_raw` and
     `cer_raw` compare the text as it is. `rtfx` is audio seconds per wall-clock second of transcription.
-    `looping` counts transcripts that were cut because the model did not end them.
+    `looping` counts transcripts that were cut because the model did not end them. `style` tells how the
+    transcripts are written. `characters_as_words`: some references are in a script without spaces, whose characters count
+    as words. `sources` are the scores of
+    what was mixed in, by name: no other number here has a part of them.
     """
 
     wer: float
@@ -137,14 +203,20 @@ class EvalResult:
     hits: int
     audio_seconds: float = 0.0
     looping: int = 0
+    style: StyleProfile | None = None
+    characters_as_words: bool = False
     skipped: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, EvalResult] = field(default_factory=dict)
+    probes: Probes | None = None
     predictions: tuple[Prediction, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form, without the predictions."""
-        plain = asdict(replace(self, predictions=()))
+        plain = asdict(replace(self, predictions=(), sources={}))
         del plain["predictions"]
-        return {**plain, "wer_interval": list(self.wer_interval), "skipped": dict(self.skipped)}
+        sources = {name: result.to_dict() for name, result in self.sources.items()}
+        lists = {"wer_interval": list(self.wer_interval), "skipped": dict(self.skipped), "sources": sources}
+        return {**plain, **lists}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +236,11 @@ class EncoderCacheUse:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What training did. `audio_seconds_per_second` is unpadded speech over the wall-clock of the steps."""
+    """What training did. `audio_seconds_per_second` is unpadded speech over the wall-clock of the steps.
+
+    `refused_updates` are steps that changed no weight, `spikes` those whose loss or gradient stuck out;
+    `micro_batch_parts` is above 1 where memory ran short and micro-batches were halved.
+    """
 
     steps: int
     epochs: float
@@ -182,6 +258,10 @@ class TrainResult:
     best_wer: float | None = None
     stopped_by: str = "max_steps"
     skipped: Mapping[str, int] = field(default_factory=dict)
+    refused_updates: int = 0
+    spikes: int = 0
+    rollbacks: int = 0
+    micro_batch_parts: int = 1
     encoder_cache: EncoderCacheUse | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -67,13 +67,16 @@ class Quiet:
     folder: RecordingFolder | None = None
 
     @classmethod
-    def of(cls, folder: Path | None) -> Quiet:
+    def of(cls, folder: Path | None, setting: str = "targets.no_speech_source") -> Quiet:
         """Return the sounds of a folder, its recordings checked, or made-up ones.
+
+        Args:
+            folder: Searched with its subfolders. None: the sounds are made up.
+            setting: The recipe's field that names it, for messages.
 
         Raises:
             DataError: If the folder is missing or empty, or holds what cannot be read.
         """
-        setting = "targets.no_speech_source"
         return cls(None if folder is None else open_recordings(folder, setting, read_mixed_down))
 
     def __call__(self, row: NoSpeech, rng: np.random.Generator) -> Utterance:

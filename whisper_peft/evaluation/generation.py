@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessorList, WhisperTimeStampLogitsProcessor
 
 from whisper_peft.data.audio_contexts import context_frames
-from whisper_peft.data.labels import told_language
+from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS, told_language
 from whisper_peft.evaluation.beam_search import search_beams
 from whisper_peft.evaluation.encoder_states import EncoderStates, pad_states
 from whisper_peft.evaluation.endings import RowLimits, longest_repetition
@@ -38,10 +38,6 @@ TOKENS_PER_SECOND_CAP = 40
 
 TOKENS_CAP_OFFSET = 64
 """Room for timestamps, and for a long word in a very short clip."""
-
-MAX_PROMPT_TOKENS = 223
-"""Previous text takes at most half of the decoder's positions, `<|startofprev|>` included (openai-whisper,
-`decoding.py`: `n_ctx // 2 - 1`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ def generate_transcripts(
     waveforms: Sequence[Waveform],
     *,
     language: str | Sequence[str | None] | None,
-    task: str = "transcribe",
+    task: str | Sequence[str] = "transcribe",
     audio_context: AudioContext = "full",
     num_beams: int = 1,
     prompt_tokens: Sequence[int] = (),
@@ -75,7 +71,7 @@ def generate_transcripts(
         whisper: Model and companions; its mode is restored afterwards, so this may be called while training.
         waveforms: Samples at 16 kHz.
         language: Language of all clips, or of each. An English-only checkpoint takes None or English.
-        task: transcribe or translate.
+        task: transcribe or translate, for all clips or of each.
         audio_context: full: 30 s, as Whisper was trained; cut: as much as each clip lasts.
         num_beams: Beams of the search; 1 is greedy.
         prompt_tokens: Text that comes before, as tokens; the last 223 are read.
@@ -100,7 +96,7 @@ def generate(
     waveforms: Sequence[Waveform],
     *,
     language: str | Sequence[str | None] | None,
-    task: str = "transcribe",
+    task: str | Sequence[str] = "transcribe",
     audio_context: AudioContext = "full",
     num_beams: int = 1,
     prompt_tokens: Sequence[int] = (),
@@ -113,9 +109,10 @@ def generate(
     if not waveforms:
         return []
     languages = [language] * len(waveforms) if language is None or isinstance(language, str) else language
+    tasks = [task] * len(waveforms) if isinstance(task, str) else task
     prefixes = [
-        decoder_prefix(whisper, row, task, timestamps=timestamps, prompt_tokens=prompt_tokens)
-        for row in languages
+        decoder_prefix(whisper, spoken, wanted, timestamps=timestamps, prompt_tokens=prompt_tokens)
+        for spoken, wanted in zip(languages, tasks, strict=True)
     ]
     with listening(whisper):
         states = encode(whisper, waveforms, audio_context=audio_context)
@@ -148,7 +145,7 @@ def decoder_prefix(
     ids = [token_id(whisper, name) for name in names]
     if not prompt_tokens:
         return ids
-    return [ids[0], *prompt_tokens[-MAX_PROMPT_TOKENS:], *ids[1:]]
+    return [ids[0], *prompt_tokens[-MAX_PREVIOUS_TOKENS:], *ids[1:]]
 
 
 def token_id(whisper: Whisper, token: str) -> int:

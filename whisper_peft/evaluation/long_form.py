@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
+from whisper_peft.data.timestamps import TIMESTAMP_S
 from whisper_peft.evaluation.encoder_states import EncoderStates, cross_attention_within
 from whisper_peft.evaluation.generation import Generation, log_mel, token_id
 from whisper_peft.model.loading import Whisper
@@ -21,9 +22,6 @@ from whisper_peft.model.log_mel import MAX_FRAMES
 from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Waveform
 
 WINDOW_SAMPLES = int(WINDOW_S * SAMPLING_RATE)
-
-TIMESTAMP_S = 0.02
-"""Seconds between two timestamp tokens: one encoder position."""
 
 SHORTEST_ADVANCE_S = 0.5
 """A window moves on by at least this, so that no recording is heard more than 60 times."""
@@ -117,19 +115,26 @@ def find_silent_windows(
 
     The certainty is that of the words and end-of-text; timestamps, which are never certain, do not count.
     """
-    start = whisper.generation_config.decoder_start_token_id
-    no_speech = token_id(whisper, "<|notimestamps|>") - 1
-    up_to_start = [[*prefix[: list(prefix).index(start) + 1]] for prefix in prefixes]
-    logits = _next_logits(whisper, states, up_to_start)
-    doubtful = (logits.softmax(dim=-1)[:, no_speech] > NO_SPEECH_PROBABILITY).tolist()
+    chances = no_speech_probabilities(whisper, states, prefixes)
     return [
-        doubt
+        chance > NO_SPEECH_PROBABILITY
         and (
             compression_ratio(generation.text) > COMPRESSION_RATIO
             or _certainty(whisper, states[row], prefix, generation) < MEAN_LOG_PROBABILITY
         )
-        for row, (doubt, prefix, generation) in enumerate(zip(doubtful, prefixes, generations, strict=True))
+        for row, (chance, prefix, generation) in enumerate(zip(chances, prefixes, generations, strict=True))
     ]
+
+
+def no_speech_probabilities(
+    whisper: Whisper, states: EncoderStates, prefixes: Sequence[Sequence[int]]
+) -> list[float]:
+    """Return how likely the model holds it that nobody speaks in each row. Call it while `listening`."""
+    start = whisper.generation_config.decoder_start_token_id
+    no_speech = token_id(whisper, "<|notimestamps|>") - 1
+    up_to_start = [[*prefix[: list(prefix).index(start) + 1]] for prefix in prefixes]
+    chances: list[float] = _next_logits(whisper, states, up_to_start).softmax(dim=-1)[:, no_speech].tolist()
+    return chances
 
 
 def compression_ratio(text: str) -> float:

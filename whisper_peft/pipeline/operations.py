@@ -22,6 +22,7 @@ from whisper_peft.evaluation.transcript_formats import (
 from whisper_peft.evaluation.transcription import find_recordings, transcribe_files
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import ContextChoice, read_figures, write_figures
+from whisper_peft.pipeline.probing import with_probes
 from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
 from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
 from whisper_peft.recipe.overrides import apply_overrides
@@ -83,7 +84,7 @@ def evaluate(
         check_language(whisper, recipe.model.language)  # also where every row has one of its own
     console = Console(quiet=not accelerator.is_main_process)
     with EvalProgress(count_to_score(source, recipe.eval), "scoring", console=console) as progress:
-        return evaluate_utterances(
+        scores = evaluate_utterances(
             whisper,
             source,
             section=recipe.eval,
@@ -93,6 +94,7 @@ def evaluate(
             world_size=accelerator.num_processes,
             progress=progress.update,
         )
+    return with_probes(scores, whisper, source, recipe=recipe, accelerator=accelerator)
 
 
 def _given(model: Overrides | None, data: Overrides | None, eval: Overrides | None) -> dict[str, Overrides]:

@@ -14,6 +14,7 @@ PATHS = {
     "augment.noise": ("source",),
     "augment.reverb": ("source",),
     "targets": ("no_speech_source",),
+    "eval": ("no_speech_source",),
 }
 """Fields that may hold a path."""
 

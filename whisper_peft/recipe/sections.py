@@ -266,6 +266,8 @@ class TrainSection(Section):
     """The gradient's norm is clipped to this."""
     optimizer: Literal["adamw", "adamw-8bit"] = "adamw"
     """AdamW, or bitsandbytes' 8-bit AdamW."""
+    skip_spikes: bool = True
+    """Leave out a step whose loss or gradient is far above the last 50; they are counted."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     encoder_cache: Literal["auto", "off", "memory", "disk"] = "auto"
@@ -288,6 +290,8 @@ class TrainSection(Section):
     """Stop after this many evaluations (eval.steps) without a lower WER."""
     workers: int | None = Field(None, ge=0)
     """Worker processes that decode and augment. None: chosen from the cores; 0: in this process."""
+    data_timeout_s: float | None = Field(600.0, gt=0)
+    """Longest wait for the workers' next batch, after which the run stops and names them. Seconds."""
     seed: int = 42
     """Seed of data order, augmentation, adapter initialisation and dropout."""
     tensorboard: bool = True
@@ -313,6 +317,10 @@ class EvalSection(Section):
     """Score a model tuned on cut context at cut context too, after training: what it wins and costs."""
     num_beams: int = Field(1, ge=1)
     """Beams of the search; 1 is greedy."""
+    probes: bool = False
+    """Also measure timestamps, recordings of a minute, and words where nobody speaks, before and after."""
+    no_speech_source: Path | None = None
+    """Folder of recordings without speech that eval.probes listens to. None: they are made up."""
     bootstrap_samples: int = Field(1000, ge=100)
     """Resamples of utterances behind the 95 % interval."""
 

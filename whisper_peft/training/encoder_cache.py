@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from whisper_peft.data.batching import MicroBatch, Recording, Window
+from whisper_peft.data.no_speech import NoSpeech
 from whisper_peft.training.state_stores import DIGEST_BYTES, StateStore
+from whisper_peft.types import Utterance
 
 
 def stored_dtype(compute_dtype: torch.dtype) -> torch.dtype:
@@ -97,10 +99,19 @@ class RecordingDigests:
         self._seen: dict[Path, tuple[int, int, bytes]] = {}
 
     def __call__(self, window: Window) -> bytes:
-        """Return the digest of a window, empty where a recording cannot be read or several are stitched."""
-        if len(window) > 1:
+        """Return the digest of a window; empty where there is none.
+
+        That is where a recording cannot be read, several are stitched, or nobody speaks.
+        """
+        if len(window) > 1 or isinstance(window[0], NoSpeech):
             return b""
         (utterance,) = window
+        whole = self._of_recording(utterance)
+        if not whole or (utterance.start_s == 0 and utterance.end_s is None):
+            return whole
+        return _digest(f"{utterance.start_s!r} {utterance.end_s!r} ".encode() + whole)
+
+    def _of_recording(self, utterance: Utterance) -> bytes:
         audio = utterance.audio
         if isinstance(audio, Path):
             return self._of_file(audio)

@@ -12,11 +12,10 @@ import pytest
 import torch
 
 from whisper_peft.data.decoding import decode
-from whisper_peft.data.labels import Labeller
+from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS, Labeller
 from whisper_peft.errors import DataError
 from whisper_peft.evaluation import generation
 from whisper_peft.evaluation.generation import (
-    MAX_PROMPT_TOKENS,
     decode_states,
     decoder_prefix,
     encode,
@@ -89,7 +88,7 @@ def test_an_english_only_checkpoint_is_told_no_language(tiny_en: Whisper) -> Non
 def test_previous_text_comes_first_and_keeps_its_last_tokens(tiny_en: Whisper) -> None:
     prefix = decoder_prefix(tiny_en, None, "transcribe", prompt_tokens=range(1000))
     assert tiny_en.tokenizer.convert_ids_to_tokens(prefix[:1]) == ["<|startofprev|>"]
-    assert prefix[1:-2] == list(range(1000 - MAX_PROMPT_TOKENS, 1000))
+    assert prefix[1:-2] == list(range(1000 - MAX_PREVIOUS_TOKENS, 1000))
 
 
 def test_a_multilingual_checkpoint_refuses_to_guess_the_language(base: Whisper) -> None:

@@ -11,8 +11,9 @@ import pytest
 import soundfile
 
 from whisper_peft.data.decoding import decode
+from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS
 from whisper_peft.errors import AudioError, DataError
-from whisper_peft.evaluation.generation import MAX_PROMPT_TOKENS, generate_transcripts
+from whisper_peft.evaluation.generation import generate_transcripts
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import score
 from whisper_peft.evaluation.transcription import encode_prompt, find_recordings, transcribe_files
@@ -115,7 +116,7 @@ def test_the_prompt_keeps_its_last_tokens_and_the_hotwords(
     tiny_en: Whisper, caplog: pytest.LogCaptureFixture
 ) -> None:
     tokens = encode_prompt(tiny_en, "word " * 300, ["Asterisk", "Allison"])
-    assert len(tokens) == MAX_PROMPT_TOKENS
+    assert len(tokens) == MAX_PREVIOUS_TOKENS
     assert tiny_en.tokenizer.decode(tokens).endswith("word word Asterisk, Allison")
     assert "the last 223 are read" in caplog.text
     assert encode_prompt(tiny_en, " ", []) == ()
