@@ -42,6 +42,8 @@ def scores_text(result: EvalResult) -> str:
         "speed": f"{number(result.rtfx)} audio-seconds per second",
         "memory": f"{memory(result.peak_memory_bytes)} at most",
     }
+    if result.characters_as_words:
+        lines["words"] = "each character, in scripts without spaces between words"
     if result.skipped:
         lines["skipped"] = reasons(result.skipped)
     return "\n".join(f"{label:<12}{text}" for label, text in lines.items())

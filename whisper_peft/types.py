@@ -180,6 +180,8 @@ class EvalResult:
 
     Rates are fractions. `wer`, `cer`, the interval and the counts use the named normaliser; `wer_raw` and
     `cer_raw` compare the text as it is. `rtfx` is audio seconds per wall-clock second of transcription.
+    `style` tells how transcripts are written, `characters_as_words` that some references are in a script
+    without spaces, whose characters count as words.
     `looping` counts transcripts that were cut because the model did not end them. `style` tells how the
     transcripts are written. `characters_as_words`: some references are in a script without spaces, whose characters count
     as words. `sources` are the scores of

@@ -14,6 +14,8 @@ from whisper_peft.errors import AudioError, EvaluationError
 from whisper_peft.evaluation.generation import audio_frames, check_language, generate
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import Scores, score
+from whisper_peft.evaluation.style import style_profile
+from whisper_peft.evaluation.units import has_spaceless
 from whisper_peft.measuring import Stopwatch, peak_memory_bytes
 from whisper_peft.model.folding import folded
 from whisper_peft.model.loading import Whisper
@@ -260,6 +262,8 @@ def _result(share: _Share, section: EvalSection, task: str) -> EvalResult:
         hits=scores.words.hits,
         audio_seconds=audio_seconds,
         looping=sum(row.looping for row in share.heard),
+        style=style_profile(row.hypothesis for row in share.heard),
+        characters_as_words=any(has_spaceless(row.reference) for row in share.heard),
         skipped=dict(share.skipped),
         predictions=tuple(_predictions(share.heard, scores)),
     )

@@ -24,7 +24,22 @@ ENGLISH = frozenset({"en", "english", "<|en|>"})
 UNWRITTEN = regex.compile(r"[\p{Cf}\p{Me}\p{Variation_Selector}\u0640]")
 """What has no sound: invisible characters (joiners, directions), enclosing marks, the Arabic tatweel."""
 
-SYMBOL = regex.compile(r"[\p{P}\p{S}]")
+SYMBOL = regex.compile(r"[[\p{P}\p{S}]--[\u104c-\u104f]]", regex.V1)
+"""Punctuation and symbols, without four Burmese words (in, and, ditto, of) that Unicode counts among them."""
+
+CHILLUS = {
+    "\u0d23\u0d4d\u200d": "\u0d7a",
+    "\u0d28\u0d4d\u200d": "\u0d7b",
+    "\u0d30\u0d4d\u200d": "\u0d7c",
+    "\u0d32\u0d4d\u200d": "\u0d7d",
+    "\u0d33\u0d4d\u200d": "\u0d7e",
+    "\u0d15\u0d4d\u200d": "\u0d7f",
+    "\u09a4\u09cd\u200d": "\u09ce",
+}
+"""Letters of Malayalam, and one of Bengali, that were written with a joiner before Unicode 5.1 and 4.1, and
+that no normal form unites with the letter that they are."""
+
+CHILLU = regex.compile("|".join(CHILLUS))
 
 STRAY_MARK = regex.compile(r"(?<![\p{L}\p{N}\p{M}])\p{M}+")
 """Marks that sit on no letter, such as the rest of an accent whose symbol was removed."""
@@ -80,8 +95,14 @@ def get_normalizer(name: str = "auto", language: str | None = None) -> Normalize
 
 
 def keep_marks(text: str) -> str:
-    """Replace punctuation and symbols by spaces, in Unicode's form NFKC, and keep marks on their letters."""
-    visible = UNWRITTEN.sub("", unicodedata.normalize("NFKC", text))
+    """Replace punctuation and symbols by spaces, and keep marks on their letters.
+
+    The result is in Unicode's form NFKC, as that of Whisper's own normaliser: beside composing letters with
+    their marks, as NFC does, it unites full-width letters and digits, half-width katakana and Arabic
+    presentation forms with the usual ones, which transcripts mix and nobody hears.
+    """
+    composed = CHILLU.sub(lambda found: CHILLUS[found[0]], unicodedata.normalize("NFKC", text))
+    visible = UNWRITTEN.sub("", composed)
     words = STRAY_MARK.sub("", SYMBOL.sub(" ", visible))
     return unicodedata.normalize("NFKC", words.replace(LOWERED_TURKISH_I, "i"))
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from whisper_peft.errors import EvaluationError
 from whisper_peft.evaluation.normalizers import Normalizer
+from whisper_peft.evaluation.units import join_characters, separate_words
 
 INTERVAL_PERCENTILES = (2.5, 97.5)
 """Both ends of the 95 % interval."""
@@ -146,23 +147,27 @@ def score(
 
 
 def align_words(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
-    """Count the word errors of each utterance; words are separated by white space.
+    """Count the word errors of each utterance; in scripts without spaces each character is a word.
 
     Example:
         >>> align_words(["a b c"], ["a x c d"])
         [Counts(substitutions=1, deletions=0, insertions=1, hits=2)]
+        >>> align_words(["東京"], ["東 北"])
+        [Counts(substitutions=1, deletions=0, insertions=0, hits=1)]
     """
-    return _align(jiwer.process_words, references, hypotheses)
+    return _align(jiwer.process_words, references, hypotheses, separate_words)
 
 
 def align_characters(references: Sequence[str], hypotheses: Sequence[str]) -> list[Counts]:
-    """Count the character errors of each utterance; a space between words is a character.
+    """Count the character errors of each utterance; a space is a character, but in scripts without spaces.
 
     Example:
         >>> align_characters(["ab c"], ["abc"])
         [Counts(substitutions=0, deletions=1, insertions=0, hits=3)]
+        >>> align_characters(["東京"], ["東 京"])
+        [Counts(substitutions=0, deletions=0, insertions=0, hits=2)]
     """
-    return _align(jiwer.process_characters, references, hypotheses)
+    return _align(jiwer.process_characters, references, hypotheses, join_characters)
 
 
 def bootstrap_interval(rows: Sequence[Counts], *, samples: int = 1000, seed: int = 0) -> tuple[float, float]:
@@ -225,9 +230,10 @@ def _align(
     process: Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput],
     references: Sequence[str],
     hypotheses: Sequence[str],
+    spaced: Callable[[str], str],
 ) -> list[Counts]:
-    spaced = [[" ".join(text.split()) for text in texts] for texts in (references, hypotheses)]
-    return [_count(chunks) for chunks in process(*spaced).alignments]
+    texts = [[spaced(text) for text in side] for side in (references, hypotheses)]
+    return [_count(chunks) for chunks in process(*texts).alignments]
 
 
 def _count(chunks: Iterable[jiwer.AlignmentChunk]) -> Counts:

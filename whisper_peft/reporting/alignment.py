@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import jiwer
 
+from whisper_peft.evaluation.units import separate_words
 from whisper_peft.types import Prediction
 
 
@@ -40,7 +41,7 @@ def align(reference: str, hypothesis: str, normalize: Callable[[str], str]) -> t
         >>> [word.kind for word in align("press the pound key twice", "press pound keys twice now", str)]
         ['equal', 'delete', 'equal', 'substitute', 'equal', 'insert']
     """
-    said, written = normalize(reference).split(), normalize(hypothesis).split()
+    said, written = (separate_words(normalize(text)).split() for text in (reference, hypothesis))
     chunks = jiwer.process_words(" ".join(said), " ".join(written)).alignments[0]
     return tuple(
         word

@@ -18,6 +18,7 @@ from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting import figures
 from whisper_peft.reporting.page import RATES, RECIPE_FILE
 from whisper_peft.reporting.run_report import RunReport, write_text
+from whisper_peft.reporting.style_drift import style_drift
 from whisper_peft.reporting.verdict import caution, merge_sentence, short_context, training_skips, verdict
 from whisper_peft.types import EvalResult
 
@@ -81,6 +82,7 @@ def render_model_card(report: RunReport, recipe: Recipe) -> str:
         verdict=verdict(report.evaluation),
         short_context=short_context(report.evaluation),
         caution=caution(report),
+        style_drift=style_drift(report.evaluation),
         merge_sentence=merge_sentence(report.merge) if report.merge else None,
         training_skips=training_skips(report),
         search="greedily" if recipe.eval.num_beams == 1 else f"by {recipe.eval.num_beams} beams",

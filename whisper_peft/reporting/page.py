@@ -15,6 +15,7 @@ from whisper_peft.reporting.alignment import AlignedWord, align, pairs, worst
 from whisper_peft.reporting.json_lines import Predictions, TrainingLog, read_log, read_predictions
 from whisper_peft.reporting.plots import Plot, Series, line_plot
 from whisper_peft.reporting.run_report import RunReport, read_report, write_text
+from whisper_peft.reporting.style_drift import STYLE_MEASURES, style_drift
 from whisper_peft.reporting.verdict import caution, merge_sentence, short_context, training_skips, verdict
 from whisper_peft.types import Prediction
 
@@ -125,6 +126,8 @@ def render_page(
         form=figures,
         rates=RATES,
         counts=COUNTS,
+        style_measures=STYLE_MEASURES,
+        style_drift=style_drift(report.evaluation),
         verdict=verdict(report.evaluation),
         short_context=short_context(report.evaluation),
         caution=caution(report),

@@ -18,6 +18,7 @@ from whisper_peft.reporting.figures import (
     signed_percent,
 )
 from whisper_peft.reporting.run_report import EvaluationRecord, RunReport
+from whisper_peft.reporting.style_drift import style_drift
 from whisper_peft.reporting.verdict import (
     caution,
     merge_sentence,
@@ -62,6 +63,8 @@ def _lines(report: RunReport) -> Iterator[tuple[str, str]]:
         yield "merged model", report.merge.folder
     if skips := training_skips(report):
         yield "skipped", f"training rows: {reasons(skips)}"
+    if drift := style_drift(report.evaluation):
+        yield "style", drift
     if warning := caution(report):
         yield "caution", warning
     yield "folder", report.run.folder
@@ -79,6 +82,7 @@ def _rates(evaluation: EvaluationRecord | None) -> Iterator[tuple[str, str]]:
     yield "CER", _rate(before, after, "cer")
     yield "WER raw", _rate(before, after, "wer_raw")
     conditions = f"{scored.normalizer} normaliser, {scored.audio_context} audio context"
+    conditions += ", characters of scripts without spaces as words" if scored.characters_as_words else ""
     yield "scored on", f"{count(scored.utterances)} utterances of {evaluation.scored_split}: {conditions}"
     if short := short_context(evaluation):
         yield "cut context", short

@@ -1,0 +1,82 @@
+"""Whether a tuned model writes otherwise than before: casing and punctuation that the WER does not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from whisper_peft.reporting.figures import number, percent
+from whisper_peft.reporting.run_report import EvaluationRecord
+from whisper_peft.types import StyleProfile
+
+LARGE_CHANGE_OF_SHARE = 0.2
+"""A fifth of all words or transcripts: nobody needs statistics to notice that."""
+
+LARGE_FACTOR = 3.0
+LEAST_PER_100_WORDS = 1.0
+"""Commas or digits have come or gone when there are three times as many or few, and any to speak of."""
+
+
+@dataclass(frozen=True, slots=True)
+class StyleMeasure:
+    """One number of a style: its title in a table, how it is printed, and what a sentence says of it."""
+
+    title: str
+    printed: Callable[[float], str]
+    told: str
+    is_share: bool = True
+
+    def moved(self, before: float, after: float) -> bool:
+        """Tell whether the change is large."""
+        if self.is_share:
+            return abs(after - before) >= LARGE_CHANGE_OF_SHARE
+        low, high = sorted((before, after))
+        return high >= LEAST_PER_100_WORDS and high > LARGE_FACTOR * low
+
+
+def whole_percent(share: float) -> str:
+    """Print a share without decimals.
+
+    Example:
+        >>> whole_percent(0.921)
+        '92 %'
+    """
+    return percent(share, digits=0)
+
+
+STYLE_MEASURES = {
+    "ends_in_mark": StyleMeasure(
+        "Transcripts that end in . ? !", whole_percent, "of transcripts end in . ? !"
+    ),
+    "starts_with_capital": StyleMeasure(
+        "Transcripts that start with a capital", whole_percent, "of transcripts start with a capital"
+    ),
+    "capitalised_words": StyleMeasure("Words with a capital", whole_percent, "of words have a capital"),
+    "all_caps_words": StyleMeasure("Words in CAPITALS", whole_percent, "of words are in CAPITALS"),
+    "commas_per_100_words": StyleMeasure(
+        "Commas in 100 words", number, "commas in 100 words", is_share=False
+    ),
+    "digits_per_100_words": StyleMeasure(
+        "Digits in 100 words", number, "digits in 100 words", is_share=False
+    ),
+}
+"""The fields of a style profile, in the order of a report."""
+
+
+def style_drift(evaluation: EvaluationRecord | None) -> str | None:
+    """Say what the tuned model writes otherwise; None where little moved or not both were measured."""
+    before = evaluation.before.style if evaluation and evaluation.before else None
+    after = evaluation.after.style if evaluation and evaluation.after else None
+    if before is None or after is None:
+        return None
+    changes = _changes(before, after)
+    return f"The tuned model writes otherwise: {'; '.join(changes)}." if changes else None
+
+
+def _changes(before: StyleProfile, after: StyleProfile) -> list[str]:
+    found = []
+    for field, measure in STYLE_MEASURES.items():
+        then, now = getattr(before, field), getattr(after, field)
+        if measure.moved(then, now):
+            found.append(f"{measure.printed(then)} -> {measure.printed(now)} {measure.told}")
+    return found
