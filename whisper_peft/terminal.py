@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from whisper_peft.reporting.figures import count, interval, memory, number, percent, reasons
+from whisper_peft.reporting.probe_lines import probe_lines
 
 if TYPE_CHECKING:
     from whisper_peft.diagnostics import Diagnosis
@@ -42,11 +43,16 @@ def scores_text(result: EvalResult) -> str:
         "speed": f"{number(result.rtfx)} audio-seconds per second",
         "memory": f"{memory(result.peak_memory_bytes)} at most",
     }
+    lines |= {} if result.probes is None else probe_lines(result.probes)
     if result.characters_as_words:
         lines["words"] = "each character, in scripts without spaces between words"
     if result.skipped:
         lines["skipped"] = reasons(result.skipped)
-    return "\n".join(f"{label:<12}{text}" for label, text in lines.items())
+    for name, mixed in result.sources.items():
+        scored = f"{count(mixed.utterances)} utterances, {mixed.normalizer} normaliser"
+        lines[f"WER on {name}"] = f"{percent(mixed.wer)} ({interval(mixed.wer_interval)}), {scored}"
+    width = max(12, *(len(label) + 1 for label in lines))
+    return "\n".join(f"{label:<{width}}{text}" for label, text in lines.items())
 
 
 def diagnosis_text(diagnosis: Diagnosis) -> str:

@@ -200,6 +200,8 @@ def _refuse_unlike(recipe: Recipe, *, trains: bool) -> None:
     for what, is_so in unlike.items():
         if is_so:
             raise BenchmarkError(what, "the reference trains a fresh LoRA on float weights", "leave it out")
+    if recipe.data.mix:
+        raise BenchmarkError("data.mix is given", "both sides learn from one source", "leave it out")
 
 
 def _save_model(whisper: Whisper, folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
@@ -36,6 +36,7 @@ class TargetKind:
 
 PLAIN = TargetKind()
 NO_OTHER_TARGETS = TargetSection()
+NO_MIX: Mapping[str | None, TextCase] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ class Labeller:
         task: Task of rows that have none of their own.
         text_case: Case of the training text.
         targets: Whether the prefix is scored, and whether texts may come with timestamps.
+        mixed_cases: Case of the training text by the name of a source that is mixed in.
 
     Raises:
         DataError: If `language` is unknown.
@@ -142,6 +144,7 @@ class Labeller:
         task: str = "transcribe",
         text_case: TextCase = "as-is",
         targets: TargetSection = NO_OTHER_TARGETS,
+        mixed_cases: Mapping[str | None, TextCase] = NO_MIX,
     ) -> None:
         self.tokenizer = tokenizer
         self.multilingual = multilingual
@@ -149,6 +152,7 @@ class Labeller:
         self.task = task
         self.text_case: TextCase = text_case
         self.targets = targets
+        self.mixed_cases = mixed_cases
         self._special_ids: dict[str, int] = {}
 
     def __call__(self, utterance: Utterance) -> Target:
@@ -196,7 +200,7 @@ class Labeller:
 
     def _text_ids(self, placed: Placed, *, timestamps: bool) -> list[int]:
         utterance = placed.utterance
-        text = recase(utterance.text.strip(), self.text_case)
+        text = self._recased(utterance, utterance.text)
         if not timestamps:
             return self._encode(text, utterance) if text else []
         zero = self._id("<|notimestamps|>") + 1
@@ -210,11 +214,14 @@ class Labeller:
 
     def _previous_ids(self, utterance: Utterance, taken: int) -> tuple[int, ...]:
         """Return the tokens of the text before, as many as fit beside `taken` others."""
-        text = recase((utterance.previous_text or "").strip(), self.text_case)
+        text = self._recased(utterance, utterance.previous_text or "")
         room = min(MAX_PREVIOUS_TOKENS, MAX_LABEL_TOKENS - taken)
         if not text or room < 1:
             return ()
         return self._id("<|startofprev|>"), *self._encode(text, utterance)[-room:]
+
+    def _recased(self, utterance: Utterance, text: str) -> str:
+        return recase(text.strip(), self.mixed_cases.get(utterance.source, self.text_case))
 
     def _encode(self, text: str, utterance: Utterance) -> list[int]:
         spaced = self.multilingual and self._language(utterance) in WRITTEN_WITHOUT_SPACES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from whisper_peft.data.mixing_shares import refuse_unfit_mix
 from whisper_peft.errors import RecipeError
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.cache_choice import refuse_unfit_cache
@@ -15,6 +16,7 @@ def refuse_contradictions(recipe: Recipe) -> None:
     """
     _refuse_idle_patience(recipe)
     refuse_unfit_cache(recipe)
+    refuse_unfit_mix(recipe.data)
 
 
 def _refuse_idle_patience(recipe: Recipe) -> None:

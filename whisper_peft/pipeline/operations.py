@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
 
-from whisper_peft.data.sources import open_split
+from whisper_peft.data.sources import Source, open_split
 from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import AudioError, MergeError, RecipeError, did_you_mean
 from whisper_peft.evaluation.evaluator import evaluate_utterances
@@ -22,6 +23,7 @@ from whisper_peft.evaluation.transcript_formats import (
 from whisper_peft.evaluation.transcription import find_recordings, transcribe_files
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import ContextChoice, read_figures, write_figures
+from whisper_peft.pipeline.mixed_speech import open_mixed_evals
 from whisper_peft.pipeline.probing import with_probes
 from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
 from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
@@ -61,7 +63,8 @@ def evaluate(
 ) -> EvalResult:
     """Score a run or a model on a split, by generated transcripts.
 
-    What a run's recipe says (base, language, data, normaliser) holds unless overridden.
+    What a run's recipe says (base, language, data, normaliser) holds unless overridden. What was mixed in is
+    scored too, in the result's `sources`, unless another source is given.
 
     Args:
         run_or_model: A run or adapter folder, or whatever `model.name` takes.
@@ -76,25 +79,31 @@ def evaluate(
         >>> result = evaluate("runs/demo", data={"source": "my/speech", "eval": "test"})  # doctest: +SKIP
     """
     overrides = {name: dict(fields) for name, fields in _given(model, data, eval).items()}
+    if "source" in overrides.get("data", {}):
+        overrides["data"] = {"mix": (), **overrides["data"]}
     recipe = _recipe_of(run_or_model, overrides)
     accelerator = start_processes(recipe.model.device)
-    source = open_split(recipe.data, "eval")
+    source, sources = open_split(recipe.data, "eval"), open_mixed_evals(recipe.data)
     whisper = load_run_or_model(str(run_or_model), apply_overrides(Recipe(), overrides).model)
     if recipe.model.language is not None:
         check_language(whisper, recipe.model.language)  # also where every row has one of its own
     console = Console(quiet=not accelerator.is_main_process)
-    with EvalProgress(count_to_score(source, recipe.eval), "scoring", console=console) as progress:
-        scores = evaluate_utterances(
-            whisper,
-            source,
-            section=recipe.eval,
-            language=recipe.model.language,
-            task=recipe.model.task,
-            rank=accelerator.process_index,
-            world_size=accelerator.num_processes,
-            progress=progress.update,
-        )
-    return with_probes(scores, whisper, source, recipe=recipe, accelerator=accelerator)
+
+    def scored(rows: Source, label: str) -> EvalResult:
+        with EvalProgress(count_to_score(rows, recipe.eval), label, console=console) as progress:
+            return evaluate_utterances(
+                whisper,
+                rows,
+                section=recipe.eval,
+                language=recipe.model.language,
+                task=recipe.model.task,
+                rank=accelerator.process_index,
+                world_size=accelerator.num_processes,
+                progress=progress.update,
+            )
+
+    scores = with_probes(scored(source, "scoring"), whisper, source, recipe=recipe, accelerator=accelerator)
+    return replace(scores, sources={one.label: scored(one, f"scoring {one.label}") for one in sources})
 
 
 def _given(model: Overrides | None, data: Overrides | None, eval: Overrides | None) -> dict[str, Overrides]:

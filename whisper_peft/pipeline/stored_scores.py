@@ -29,12 +29,22 @@ def read_scores(folder: Path) -> StoredScores:
     evaluation = read_report(folder).evaluation if (folder / REPORT_FILE).is_file() else None
     if evaluation is None:
         return StoredScores()
-    before, predictions = evaluation.before, read_predictions(folder).before
-    if before is not None and len(predictions) == before.utterances:
-        before = replace(before, predictions=tuple(predictions.values()))
-    else:
-        before = None
-    return StoredScores(before, evaluation.after_short)
+    before = _with_predictions(evaluation.before, folder)
+    if before is None:
+        return StoredScores(None, evaluation.after_short)
+    sources = {name: _with_predictions(one, folder, name) for name, one in before.sources.items()}
+    found = {name: one for name, one in sources.items() if one is not None}
+    return StoredScores(replace(before, sources=found), evaluation.after_short)
+
+
+def _with_predictions(
+    result: EvalResult | None, folder: Path, source: str | None = None
+) -> EvalResult | None:
+    """Return a result of a report with its predictions; None where they are not all there."""
+    predictions = read_predictions(folder, source).before
+    if result is None or len(predictions) != result.utterances:
+        return None
+    return replace(result, predictions=tuple(predictions.values()))
 
 
 def difference_interval(
@@ -47,6 +57,16 @@ def difference_interval(
     both = [name for name in first if name in second]
     counts = [[_counts(scored[name]) for name in both] for scored in (first, second)]
     return paired_interval(*counts, samples=samples).interval
+
+
+def source_difference_intervals(
+    before: EvalResult | None, after: EvalResult, samples: int
+) -> dict[str, tuple[float, float]]:
+    """Return the same of each source that was mixed in, by its name."""
+    scored = before.sources if before is not None else {}
+    both = [name for name in after.sources if name in scored]
+    found = {name: difference_interval(scored[name], after.sources[name], samples) for name in both}
+    return {name: interval for name, interval in found.items() if interval is not None}
 
 
 def _counts(prediction: Prediction) -> Counts:

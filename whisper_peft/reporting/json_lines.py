@@ -75,8 +75,12 @@ def read_log(folder: Path) -> TrainingLog:
     return TrainingLog(_by_step(training), _by_step(evaluations), tuple(notes))
 
 
-def read_predictions(folder: Path) -> Predictions:
+def read_predictions(folder: Path, source: str | None = None) -> Predictions:
     """Read the predictions of a run folder; what cannot be read is left out and noted.
+
+    Args:
+        folder: The run folder.
+        source: Name of the mixed source whose predictions are wanted. None: the main one.
 
     Example:
         >>> read_predictions(Path("no-such-run")).notes
@@ -89,7 +93,8 @@ def read_predictions(folder: Path) -> Predictions:
     for row in rows:
         try:
             prediction = PREDICTION.validate_python({key: row[key] for key in row if key != "when"})
-            scored[row["when"]].append(prediction)
+            if prediction.source == source:
+                scored[row["when"]].append(prediction)
         except (ValidationError, KeyError):
             damaged += 1
     notes = [*_damage(PREDICTIONS_FILE, damaged)]

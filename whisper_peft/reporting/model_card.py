@@ -16,6 +16,7 @@ from markupsafe import Markup
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting import figures
+from whisper_peft.reporting.mixed_scores import mixed_scores
 from whisper_peft.reporting.page import RATES, RECIPE_FILE
 from whisper_peft.reporting.run_report import RunReport, write_text
 from whisper_peft.reporting.style_drift import style_drift
@@ -81,6 +82,7 @@ def render_model_card(report: RunReport, recipe: Recipe) -> str:
         base_sentence=_base_sentence(recipe),
         verdict=verdict(report.evaluation),
         short_context=short_context(report.evaluation),
+        mixed_scores=mixed_scores(report),
         caution=caution(report),
         style_drift=style_drift(report.evaluation),
         merge_sentence=merge_sentence(report.merge) if report.merge else None,

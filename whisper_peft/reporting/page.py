@@ -13,6 +13,7 @@ from markupsafe import Markup
 from whisper_peft.reporting import figures
 from whisper_peft.reporting.alignment import AlignedWord, align, pairs, worst
 from whisper_peft.reporting.json_lines import Predictions, TrainingLog, read_log, read_predictions
+from whisper_peft.reporting.mixed_scores import mixed_scores
 from whisper_peft.reporting.plots import Plot, Series, line_plot
 from whisper_peft.reporting.run_report import RunReport, read_report, write_text
 from whisper_peft.reporting.style_drift import STYLE_MEASURES, style_drift
@@ -130,6 +131,7 @@ def render_page(
         style_drift=style_drift(report.evaluation),
         verdict=verdict(report.evaluation),
         short_context=short_context(report.evaluation),
+        mixed_scores=mixed_scores(report),
         caution=caution(report),
         merge_sentence=merge_sentence(report.merge) if report.merge else None,
         training_skips=training_skips(report),

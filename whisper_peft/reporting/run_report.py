@@ -58,10 +58,37 @@ class EvaluationRecord(Record):
     """The tuned model at cut context; None unless it was tuned on that. Nothing is chosen by it."""
     difference_interval: tuple[float, float] | None = None
     """95 % interval of the WER after minus the WER before, resampled over pairs of the same utterance."""
+    source_difference_intervals: dict[str, tuple[float, float]] = {}
+    """The same of each source that was mixed in, by its name; its scores are in `before` and `after`."""
     scored_split: str
-    """Split that both were scored on."""
+    """Split that both were scored on: the WER of a run is that of this split of the main source alone."""
     selected_split: str | None = None
     """Split that the best step was chosen on; None when nothing was chosen."""
+
+
+class MixedRecord(Record):
+    """A source that was learned beside the main one."""
+
+    name: str
+    """Its name: before the ids of its rows, and beside its scores."""
+    source: str
+    """Where it came from, as in the recipe."""
+    train_split: str
+    """Split that was learned from."""
+    eval_split: str | None = None
+    """Split that was scored; None where it was not."""
+    language: str | None = None
+    """Language of rows that have none of their own; None: that of the model."""
+    share: float
+    """Share of the rows of an epoch."""
+    hours: float | None = None
+    """Hours of training speech; None for a stream."""
+    utterances: int | None = None
+    """Utterances of training speech; None for a stream."""
+    skipped: dict[str, int] = {}
+    """Rows that were left out of training, by reason."""
+    text_style: str | None = None
+    """How the transcripts are written."""
 
 
 class DataRecord(Record):
@@ -81,6 +108,8 @@ class DataRecord(Record):
     """Rows that were left out of training, by reason."""
     text_style: str | None = None
     """How the transcripts are written, such as upper case without punctuation."""
+    mixed: tuple[MixedRecord, ...] = ()
+    """What was learned beside it."""
 
 
 class AdapterRecord(Record):
@@ -161,8 +190,11 @@ class RunReport(Record):
             raise StorageError(what, "; ".join(faults), "restore it, or run again") from None
 
 
-WITHOUT_PREDICTIONS = {
-    "evaluation": {when: {"predictions"} for when in ("before", "after", "after_short")},
+WITHOUT_PREDICTIONS: dict[str, Any] = {
+    "evaluation": {
+        when: {"predictions": True, "sources": {"__all__": {"predictions"}}}
+        for when in ("before", "after", "after_short")
+    },
 }
 
 

@@ -17,6 +17,8 @@ from whisper_peft.reporting.figures import (
     share,
     signed_percent,
 )
+from whisper_peft.reporting.mixed_scores import mixed_scores
+from whisper_peft.reporting.probe_lines import probe_lines
 from whisper_peft.reporting.run_report import EvaluationRecord, RunReport
 from whisper_peft.reporting.style_drift import style_drift
 from whisper_peft.reporting.verdict import (
@@ -54,6 +56,7 @@ def summary(report: Mapping[str, Any]) -> str:
 
 def _lines(report: RunReport) -> Iterator[tuple[str, str]]:
     yield from _rates(report.evaluation)
+    yield from (("mixed in", one.sentence()) for one in mixed_scores(report))
     if report.train is None:
         yield "training", "did not end"
     else:
@@ -86,6 +89,14 @@ def _rates(evaluation: EvaluationRecord | None) -> Iterator[tuple[str, str]]:
     yield "scored on", f"{count(scored.utterances)} utterances of {evaluation.scored_split}: {conditions}"
     if short := short_context(evaluation):
         yield "cut context", short
+    yield from _probes(before, after)
+
+
+def _probes(before: EvalResult | None, after: EvalResult | None) -> Iterator[tuple[str, str]]:
+    """Yield a line for each probe, before -> after."""
+    measured = [probe_lines(result.probes) for result in (before, after) if result and result.probes]
+    for label in dict.fromkeys(label for lines in measured for label in lines):
+        yield label, " -> ".join(lines[label] for lines in measured if label in lines)
 
 
 def _rate(before: EvalResult | None, after: EvalResult | None, name: str) -> str:
@@ -117,6 +128,9 @@ def _training(train: TrainResult) -> Iterator[tuple[str, str]]:
     speed = f"{number(train.audio_seconds_per_second)} audio-seconds per second"
     yield "speed", f"{speed}, data wait {share(train.data_wait_share)}{_processes(train.world_size)}"
     yield "peak memory", memory(train.peak_memory_bytes)
+    if train.targets:
+        windows = ", ".join(f"{count(n)} {kind.replace('_', ' ')}" for kind, n in train.targets.items())
+        yield "targets", f"windows with {windows}"
     if use := train.encoder_cache:
         windows = f"{share(use.hit_share)} of {count(use.hits + use.misses)} windows were not encoded again"
         yield "encoder cache", f"{windows}: {memory(use.bytes)} kept {PLACES[use.kind]}"
