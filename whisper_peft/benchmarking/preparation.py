@@ -25,7 +25,7 @@ from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.model.precision import choose_device, choose_precision
 from whisper_peft.pipeline.speech import Speech, open_speech
 from whisper_peft.recipe.overrides import apply_overrides
-from whisper_peft.recipe.sections import AugmentSection, Recipe
+from whisper_peft.recipe.sections import AugmentSection, Recipe, TargetSection
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.training.optimization import ADAM_EPSILON, SCHEDULES, warmup_steps
 from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Utterance
@@ -105,7 +105,7 @@ def prepare(
         DataError: If there is nothing to learn from.
         ModelError: If there is no such model.
     """
-    plain = recipe.model_copy(update={"augment": AugmentSection()})
+    plain = recipe.model_copy(update={"augment": AugmentSection(), "targets": TargetSection()})
     for overrides in (ours, reference):
         _refuse_unlike(apply_overrides(plain, overrides), trains=trains)
     speech = open_speech(plain)
@@ -127,7 +127,8 @@ def prepare(
     labeller = _labeller(whisper, plain, speech)
     train = [_row(row, labeller, folder / "speech") for row in rows]
     work = f"both learn from {len(train)} utterances, {epochs} whole epoch{'s' if epochs > 1 else ''}"
-    dropped = ("augmentation is left out: the reference has none",) if recipe.augment != plain.augment else ()
+    given = {"augmentation is": recipe.augment != plain.augment, "targets are": recipe.targets != plain.targets}
+    dropped = [f"{what} left out: the reference has none" for what, is_so in given.items() if is_so]
     return Preparation(
         recipe=plain,
         ours=sides["ours"],
