@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -167,6 +168,35 @@ def test_switches_tuples_and_none_are_read(called):
     assert (recipe.train.max_steps, recipe.train.batch_size) == (None, 4)
 
 
+def test_sources_are_mixed_in_by_words(called):
+    words = "--data.mix speech/en=0.2 language=en eval=test LibriSpeech=10% --train.max-steps 3"
+    assert exit_code("finetune", "lora-librispeech", *words.split()) == 0
+    english, libri = called.args[0].data.mix
+    assert (english.source, english.weight, english.language, english.eval) == (
+        "speech/en",
+        0.2,
+        "en",
+        "test",
+    )
+    assert (libri.source, libri.share) == ("LibriSpeech", 0.1)
+
+
+def test_an_unfit_source_is_told_before_anything_runs(called, capsys):
+    assert exit_code("finetune", "lora-librispeech", "--data.mix", "speech/en=0.2", "langage=en") == 2
+    assert (
+        "'langage=en' is no source with its weight or share; did you mean language?"
+        in capsys.readouterr().err
+    )
+
+
+def test_scores_of_what_is_mixed_in_have_lines_of_their_own(called, monkeypatch, capsys):
+    scored = replace(SCORES, sources={"a-long-name-of-a-source": replace(SCORES, wer=0.3)})
+    monkeypatch.setattr(whisper_peft, "evaluate", lambda *args, **kwargs: scored)
+    assert exit_code("evaluate", "RUN") == 0
+    printed = capsys.readouterr().out
+    assert "WER on a-long-name-of-a-source 30.00 % (8.00 % to 12.00 %), 40 utterances" in printed
+
+
 def test_a_yaml_file_runs_and_resumes(called, tmp_path):
     write_recipe(Recipe(name="mine", train=TrainSection(max_steps=5)), tmp_path / "recipe.yaml")
     assert (
@@ -174,6 +204,15 @@ def test_a_yaml_file_runs_and_resumes(called, tmp_path):
     )
     assert (called.args[0].name, called.args[0].train.max_steps) == ("mine", 5)
     assert called.kwargs == {"resume": True}
+
+
+@pytest.mark.parametrize(
+    ("words", "resume"),
+    [("--resume auto", "auto"), ("--resume=auto", "auto"), ("--resume", True), ("--resume no", False)],
+)
+def test_a_run_goes_on_or_starts_as_it_is_told(called, words, resume):
+    assert exit_code("finetune", "demo", *words.split(), "--train.max-steps", "3") == 0
+    assert called.kwargs == {"resume": resume}
 
 
 def test_a_recipe_script_has_the_same_flags(called, capsys):

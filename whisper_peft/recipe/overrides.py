@@ -154,7 +154,7 @@ def recipe_error(error: ValidationError, *, section: str = "", origin: str = "")
         section: Name of the section that was validated, such as `train`. Empty: the whole recipe.
         origin: Where the values were read, put first.
     """
-    above = (section,) if section else ()
+    above = tuple(section.split(".")) if section else ()
     problems: dict[str, RecipeError] = {}
     for details in error.errors(include_url=False):
         problem = _problem((*above, *details["loc"]), details)
@@ -201,8 +201,10 @@ def _named_field(location: tuple[int | str, ...]) -> tuple[str, str]:
 
 def _siblings(location: tuple[int | str, ...]) -> tuple[str, ...]:
     """Return the fields beside one in a section of which there are several; none for those of a recipe."""
-    if len(location) < 4 or not isinstance(location[-2], int):
-        return ()
-    items = item_section(subsection(Recipe, str(location[0])) or Recipe, str(location[-3]))
+    section: type[Section] = Recipe
+    items: type[Section] | None = None
+    for part in (str(part) for part in location[:-1] if isinstance(part, str)):
+        items = item_section(section, part)
+        section = items or subsection(section, part) or section
     prefix = ".".join(map(str, location[:-1]))
-    return tuple(f"{prefix}.{name}" for name in (items or Recipe).model_fields)
+    return tuple(f"{prefix}.{name}" for name in items.model_fields) if items else ()

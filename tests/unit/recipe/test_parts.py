@@ -12,7 +12,9 @@ from whisper_peft.recipe.parts import (
     librispeech,
     lora,
     merging,
+    mix,
     nf4,
+    replay,
     schedule,
     scoring,
     speech,
@@ -61,6 +63,26 @@ def test_every_part_reaches_its_section():
     assert (recipe.adapter.method, recipe.adapter.r) == ("lora", 4)
     assert (recipe.eval.steps, recipe.merge.clips) == (10, 2)
     assert compose(int8(), nf4()).model.quantize == "nf4"
+
+
+def test_every_source_that_is_mixed_in_is_added():
+    recipe = compose(
+        speech("fr"), mix("a", weight=2), replay("b"), replay("c", share=0.2), replay("d", weight=1)
+    )
+    assert [(one.source, one.weight, one.share) for one in recipe.data.mix] == [
+        ("a", 2, None),
+        ("b", None, 0.1),
+        ("c", None, 0.2),
+        ("d", 1, None),
+    ]
+    assert recipe.data.source == "fr"
+
+
+def test_a_wrong_field_of_a_mixed_source_is_refused_where_the_part_is_made():
+    with pytest.raises(RecipeError, match=r"data\.mix\.wieght is not a field"):
+        mix("a", wieght=2)
+    with pytest.raises(RecipeError, match=r"data\.mix\.share is 2"):
+        replay("a", share=2)
 
 
 def test_a_wrong_field_is_refused_where_the_part_is_made():

@@ -34,6 +34,13 @@ def test_every_path_that_exists_becomes_absolute(here):
     assert (made.augment.noise.source, made.augment.reverb.source) == (here / "noise", here / "rooms")
 
 
+def test_paths_of_mixed_sources_become_absolute_and_other_names_stay(here):
+    recipe = apply_overrides(Recipe(), {"data.mix": ["speech=1", "owner/name=1", "elsewhere.jsonl=1"]})
+    made = with_absolute_paths(recipe).data.mix
+    assert [mixed.source for mixed in made] == [str(here / "speech"), "owner/name", "elsewhere.jsonl"]
+    assert [mixed.weight for mixed in made] == [1, 1, 1]
+
+
 def test_names_of_the_hub_and_rows_in_memory_stay(here):
     rows = {"train": [], "test": []}
     recipe = apply_overrides(Recipe(), {"data": {"source": rows}})

@@ -5,8 +5,9 @@ import yaml
 from whisper_peft.errors import RecipeError, StorageError
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.compose import compose
+from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.parts import augment, lora, schedule, speech
-from whisper_peft.recipe.sections import AugmentSection, DataSection, Noise, Recipe
+from whisper_peft.recipe.sections import AugmentSection, DataSection, MixedSource, Noise, Recipe
 from whisper_peft.recipe.yaml_files import HeldInMemory, read_recipe, recipe_yaml, write_recipe
 
 
@@ -109,3 +110,25 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
 def test_unusual_line_breaks_read_back_as_they_were(name, tmp_path):
     write_recipe(Recipe(name=name), tmp_path / "recipe.yaml")
     assert read_recipe(tmp_path / "recipe.yaml").name == name
+
+
+def test_a_mixture_is_written_and_read_back_as_it_was(tmp_path):
+    recipe = apply_overrides(
+        Recipe(), {"data.mix": ["speech/en=0.2", "language=en", "eval=None", "old.jsonl=5%"]}
+    )
+    write_recipe(recipe, tmp_path / "recipe.yaml")
+    assert read_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_a_mixture_may_be_written_in_words(tmp_path):
+    (tmp_path / "recipe.yaml").write_text("data:\n  mix: [speech/en=0.2, language=en]\n")
+    (mixed,) = read_recipe(tmp_path / "recipe.yaml").data.mix
+    assert (mixed.source, mixed.weight, mixed.language) == ("speech/en", 0.2, "en")
+
+
+def test_a_mixed_source_held_in_memory_is_recorded_and_refused_in_a_rerun(tmp_path):
+    recipe = Recipe(data=DataSection(mix=(MixedSource(source=[1, 2], weight=1),)))
+    write_recipe(recipe, tmp_path / "recipe.yaml")
+    assert "held_in_memory: list of 2" in (tmp_path / "recipe.yaml").read_text()
+    with pytest.raises(RecipeError, match=r"data\.mix\.0\.source was a list of 2, held in memory"):
+        resolve_recipe(tmp_path / "recipe.yaml")
