@@ -127,8 +127,11 @@ def prepare(
     labeller = _labeller(whisper, plain, speech)
     train = [_row(row, labeller, folder / "speech") for row in rows]
     work = f"both learn from {len(train)} utterances, {epochs} whole epoch{'s' if epochs > 1 else ''}"
-    given = {"augmentation is": recipe.augment != plain.augment, "targets are": recipe.targets != plain.targets}
-    dropped = [f"{what} left out: the reference has none" for what, is_so in given.items() if is_so]
+    extra = {
+        "augmentation is": recipe.augment != plain.augment,
+        "targets are": recipe.targets != plain.targets,
+    }
+    dropped = [f"{what} left out: the reference has none" for what, is_so in extra.items() if is_so]
     return Preparation(
         recipe=plain,
         ours=sides["ours"],

@@ -68,7 +68,7 @@ def test_stretched_speech_has_stretched_times(collate):
     collator = collate(AugmentSection(speed=Speed(p=1, factors=(0.8,))), timestamps=1.0)
     row = spoken("a", 2.0, "Yes. No.", segments=said)
     assert texts(collator, batch(collator, (row, spoken("b", 2.0)))) == [
-        "<|0.62|> Yes.<|1.26|><|1.88|> No.<|2.50|><|2.50|> Yes.<|5.00|><|endoftext|>"
+        "<|0.62|> Yes.<|1.24|><|1.88|> No.<|2.50|><|2.50|> Yes.<|5.00|><|endoftext|>"
     ]
 
 
