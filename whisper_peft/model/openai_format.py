@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import WhisperConfig
 
 from whisper_peft.errors import ModelError
 from whisper_peft.model.foreign import ForeignWeights, complete_weights
@@ -43,7 +44,19 @@ def read_openai(path: Path) -> ForeignWeights:
     Raises:
         ModelError: If the file is damaged, holds more than tensors, or is not a Whisper.
     """
-    checkpoint = _load_tensors(path)
+    return _to_whisper(_load_tensors(path, "cpu"), path)
+
+
+def openai_config(path: Path) -> WhisperConfig:
+    """Return the configuration that the shapes in a `.pt` file imply; the weights themselves are not read.
+
+    Raises:
+        ModelError: If the file is damaged, holds more than tensors, or is not a Whisper.
+    """
+    return _to_whisper(_load_tensors(path, "meta"), path).config
+
+
+def _to_whisper(checkpoint: dict[str, Any], path: Path) -> ForeignWeights:
     dims, tensors = checkpoint.get("dims"), checkpoint.get("model_state_dict")
     if not (isinstance(dims, dict) and dims.keys() >= HEADS and isinstance(tensors, dict)):
         raise ModelError(
@@ -71,9 +84,9 @@ def rename_openai(name: str) -> str:
     return f"model.{part}.{block.replace('blocks', 'layers')}{LAYERS.get(layer, layer)}.{kind}"
 
 
-def _load_tensors(path: Path) -> dict[str, Any]:
+def _load_tensors(path: Path, device: str) -> dict[str, Any]:
     try:
-        checkpoint: dict[str, Any] | Tensor = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] | Tensor = torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} is not safe to load or not a checkpoint",
