@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro import MISSING
 from tyro.conf import Positional, arg
@@ -28,8 +28,8 @@ class Finetune:
 
     recipe: Annotated[Positional[str], arg(metavar="NAME_OR_YAML")]
     """A named recipe (whisper-peft recipes list) or a recipe's YAML file."""
-    resume: bool = False
-    """Go on from the last checkpoint in --output-dir."""
+    resume: Literal["no", "yes", "auto"] = "no"
+    """Go on from the last whole checkpoint in --output-dir. auto: if a run is there, else start."""
     fields: RecipeFlags = field(default_factory=Recipe)
 
 
@@ -37,14 +37,16 @@ class Finetune:
 class Script:
     """Score, train, score again, merge and report."""
 
-    resume: bool = False
-    """Go on from the last checkpoint in --output-dir."""
+    resume: Literal["no", "yes", "auto"] = "no"
+    """Go on from the last whole checkpoint in --output-dir. auto: if a run is there, else start."""
     fields: RecipeFlags = field(default_factory=Recipe)
 
 
 def run_script(recipe: Recipe, words: list[str]) -> None:
     """Run a recipe script's own command line."""
-    command, overrides = parse_command(Script(fields=recipe), words, prog=Path(sys.argv[0]).name)
+    command, overrides = parse_command(
+        Script(fields=recipe), _with_answer(words), prog=Path(sys.argv[0]).name
+    )
     chosen = resolve_recipe(recipe, overrides)
     _finetune(chosen, resume=command.resume)
 
@@ -57,14 +59,23 @@ def run_finetune(words: list[str]) -> None:
         raise RecipeError("finetune was given no recipe", "it comes first", f"a YAML file, or one of {known}")
     recipe = find_recipe(named) if named else Recipe()
     default = Finetune(MISSING, fields=recipe)
-    command, overrides = parse_command(default, words, prog="whisper-peft finetune")
+    command, overrides = parse_command(default, _with_answer(words), prog="whisper-peft finetune")
     chosen = resolve_recipe(recipe, overrides)
     _finetune(chosen, resume=command.resume)
 
 
-def _finetune(recipe: Recipe, *, resume: bool) -> None:
+def _with_answer(words: list[str]) -> list[str]:
+    """Read `--resume` alone as `--resume yes`."""
+    answered: list[str] = []
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        alone = word == "--resume" and following.startswith("-")
+        answered += [word, "yes"] if alone else [word]
+    return answered
+
+
+def _finetune(recipe: Recipe, *, resume: Literal["no", "yes", "auto"]) -> None:
     """Print the summary of a run; one that was stopped exits as Ctrl-C does."""
-    run = whisper_peft.finetune(recipe, resume=resume)
+    run = whisper_peft.finetune(recipe, resume="auto" if resume == "auto" else resume == "yes")
     show(run.summary())
     if run.interrupted:
         raise SystemExit(INTERRUPTED)

@@ -10,13 +10,14 @@ import gzip
 import tarfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from whisper_peft.data.openslr import read_transcripts
+from whisper_peft.data.skipping import Keeps, PassedOver, keep_all
 from whisper_peft.errors import DataError
 from whisper_peft.types import Utterance
 
@@ -24,6 +25,17 @@ ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 _PENDING_BYTES = 512 << 20
 """Most bytes of recordings that wait for their transcripts. A chapter of LibriSpeech is about 10 MB."""
+
+
+_CONTINUED = {
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+}
+_MOST_HEADER_BYTES = 1 << 20
+"""A name takes at most a few thousand."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +52,38 @@ class ArchiveRows:
     skipped: Counter[str] = field(default_factory=Counter, compare=False)
 
     def __iter__(self) -> Iterator[Utterance]:
+        return self._all(keep_all)
+
+    def after(self, count: int, keeps: Keeps) -> Iterator[Utterance]:
+        """Yield the rows that `keeps` wants, without the first `count`.
+
+        Their recordings are leapt over; a compressed archive is read again all the same.
+        """
+        passed = PassedOver(count, self.archives[0].name)
+        return self._all(lambda row: keeps(row) and passed.is_past())
+
+    def _all(self, wanted: Keeps) -> Iterator[Utterance]:
         self.skipped.clear()
         for archive in self.archives:
-            yield from self._match(archive)
+            yield from self._match(archive, wanted)
 
-    def _match(self, archive: Path) -> Iterator[Utterance]:
-        """Bring recordings and transcripts together, whichever comes first."""
+    def _match(self, archive: Path, wanted: Keeps) -> Iterator[Utterance]:
+        """Bring recordings and transcripts together, whichever comes first; only what is wanted is read."""
         texts: dict[str, str] = {}
-        waiting: dict[str, tuple[PurePosixPath, bytes]] = {}
-        for name, content in _members(archive, self.split):
+        waiting: dict[str, _Member] = {}
+        for member in _members(archive, self.split):
+            name = member.name
             if name.suffix == ".txt":
-                texts |= read_transcripts(content, source=f"{archive}: {name}")
-                for key in sorted(waiting.keys() & texts.keys()):
-                    yield _utterance(*waiting.pop(key), texts.pop(key))
+                texts |= read_transcripts(member.read(), source=f"{archive}: {name}")
+                ready = [(waiting.pop(key), texts.pop(key)) for key in sorted(waiting.keys() & texts.keys())]
             elif name.stem in texts:
-                yield _utterance(name, content, texts.pop(name.stem))
+                ready = [(member, texts.pop(name.stem))]
             else:
-                waiting[name.stem] = (name, content)
+                waiting[name.stem] = member.held()
                 _check_waiting(archive, waiting)
-        for recording in waiting.values():
-            yield _utterance(*recording, "")
+                continue
+            yield from _utterances(ready, wanted)
+        yield from _utterances([(member, "") for member in waiting.values()], wanted)
         self.skipped.update({"missing": len(texts)} if texts else {})
 
 
@@ -85,7 +109,7 @@ class ArchiveCorpus:
 def archives_in(path: Path) -> tuple[Path, ...]:
     """Return the archive that a path is, or those that lie in the folder that it is."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return tuple(file for file in files if file.name.endswith(ARCHIVE_SUFFIXES))
+    return tuple(file for file in files if file.name.endswith(ARCHIVE_SUFFIXES) and file.is_file())
 
 
 def open_archives(archives: tuple[Path, ...], *, name: str) -> ArchiveCorpus:
@@ -103,8 +127,8 @@ def open_archives(archives: tuple[Path, ...], *, name: str) -> ArchiveCorpus:
 def _splits_in(archive: Path) -> tuple[str, ...]:
     splits: set[str] = set()
     is_openslr = False
-    for _, _, name in _entries(archive):
-        split = _split_of(name)
+    for member in _entries(archive):
+        split = _split_of(member.name)
         is_openslr = True
         if split is not None and archive.name.removesuffix(".gz").removesuffix(".tar") == split:
             return (split,)
@@ -117,27 +141,87 @@ def _splits_in(archive: Path) -> tuple[str, ...]:
     return tuple(sorted(splits))
 
 
-def _members(archive: Path, split: str | None) -> Iterator[tuple[PurePosixPath, bytes]]:
-    for tar, entry, name in _entries(archive):
-        if split is None or _split_of(name) in (split, None):
-            if entry.size > _PENDING_BYTES:
+@dataclass(frozen=True)
+class _Member:
+    """A file of an archive, read when it is wanted; from a compressed one that must be before the next.
+
+    Attributes:
+        archive: Where it lies.
+        name: Its path in the archive.
+        content: What it holds, where that waits in memory.
+    """
+
+    archive: Path
+    name: PurePosixPath
+    tar: tarfile.TarFile
+    entry: tarfile.TarInfo
+    in_passing: bool
+    content: bytes | None = None
+
+    def read(self) -> bytes:
+        if self.content is not None:
+            return self.content
+        with _reading(self.archive):
+            file = self.tar.extractfile(self.entry)
+            return file.read() if file is not None else b""
+
+    def held(self) -> _Member:
+        """Return the file as it can be read later."""
+        return replace(self, content=self.read()) if self.in_passing else self
+
+    def utterance(self, text: str, content: bytes) -> Utterance:
+        return Utterance(self.name.stem, content, text, speaker_id=self.name.parts[-3])
+
+
+def _members(archive: Path, split: str | None) -> Iterator[_Member]:
+    for member in _entries(archive):
+        if split is None or _split_of(member.name) in (split, None):
+            if member.entry.size > _PENDING_BYTES:
                 raise DataError(
-                    f"{archive}: {name} has {entry.size} bytes", "that is no utterance", "leave it out"
+                    f"{archive}: {member.name} has {member.entry.size} bytes",
+                    "that is no utterance",
+                    "leave it out",
                 )
-            content = tar.extractfile(entry)
-            yield name, content.read() if content is not None else b""
+            yield member
 
 
-def _entries(archive: Path) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, PurePosixPath]]:
+def _utterances(ready: Iterable[tuple[_Member, str]], wanted: Keeps) -> Iterator[Utterance]:
+    for member, text in ready:
+        if wanted(member.utterance(text, b"")):
+            yield member.utterance(text, member.read())
+
+
+def _entries(archive: Path) -> Iterator[_Member]:
     """Yield the recordings and transcripts of an archive, forgetting each before the next."""
-    try:
-        with _opened(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+    with _reading(archive), _opened(archive) as stream:
+        in_passing = isinstance(stream, gzip.GzipFile)
+        with tarfile.open(fileobj=stream, mode="r|" if in_passing else "r:", tarinfo=_Entry) as tar:
             while (entry := tar.next()) is not None:
                 # tarfile keeps every header, which would grow with the archive.
                 tar.members.clear()  # type: ignore[attr-defined]
                 name = PurePosixPath(entry.name)
-                if entry.isfile() and len(name.parts) > 2 and entry.name.endswith((".flac", ".trans.txt")):
-                    yield tar, entry, name
+                is_named = len(name.parts) > 2 and entry.name.endswith((".flac", ".trans.txt"))
+                if entry.isfile() and is_named:
+                    yield _Member(archive, name, tar, entry, in_passing)
+        while in_passing and stream.read(1 << 20):
+            pass  # gzip compares the checksum at its end
+
+
+class _Entry(tarfile.TarInfo):
+    """A header of an archive. tarfile takes one that is continued in a block of its own into memory whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _CONTINUED and entry.size > _MOST_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {entry.size} bytes")
+        return entry
+
+
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    try:
+        yield
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         raise DataError(f"{archive} cannot be read to its end", str(error), "download it again") from error
 
@@ -159,12 +243,8 @@ def _split_of(name: PurePosixPath) -> str | None:
     return name.parts[-4] if len(name.parts) > 3 else None
 
 
-def _utterance(name: PurePosixPath, content: bytes, text: str) -> Utterance:
-    return Utterance(name.stem, content, text, speaker_id=name.parts[-3])
-
-
-def _check_waiting(archive: Path, waiting: dict[str, tuple[PurePosixPath, bytes]]) -> None:
-    waiting_bytes = sum(len(content) for _, content in waiting.values())
+def _check_waiting(archive: Path, waiting: dict[str, _Member]) -> None:
+    waiting_bytes = sum(len(member.content or b"") for member in waiting.values())
     if waiting_bytes > _PENDING_BYTES:
         why = f"{len(waiting)} recordings ({waiting_bytes >> 20} MB) lie before their transcripts"
         raise DataError(f"{archive} cannot be streamed", why, "unpack it and give the folder")

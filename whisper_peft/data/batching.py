@@ -13,11 +13,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 
+from whisper_peft.data.stream_pools import Pool, StreamPlace, stream_pools
 from whisper_peft.data.windowing import Windowing
 from whisper_peft.types import WINDOW_S, Utterance
 
@@ -65,12 +66,16 @@ class MicroBatch:
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """The windows of one optimiser step over all processes, and their work. Counts are from 0."""
+    """The windows of one optimiser step over all processes, and their work. Counts are from 0.
+
+    `place` is where the pool that it is of begins, in a stream that can begin there again.
+    """
 
     epoch: int
     step_in_epoch: int
     windows: tuple[Window, ...]
     work: tuple[float, ...]
+    place: StreamPlace | None = None
 
     @property
     def utterances(self) -> tuple[Utterance, ...]:
@@ -127,7 +132,12 @@ class EpochPlan:
     windowing: Windowing = field(default_factory=Windowing)
 
     def steps(
-        self, rows: Iterable[Utterance] | Sequence[Utterance], *, seed: int, epoch: int
+        self,
+        rows: Iterable[Utterance] | Sequence[Utterance],
+        *,
+        seed: int,
+        epoch: int,
+        place: StreamPlace | None = None,
     ) -> Iterator[StepPlan]:
         """Yield the steps of one epoch: every row once.
 
@@ -135,31 +145,33 @@ class EpochPlan:
             rows: Undecoded utterances with `duration_s`.
             seed: Seed of the run.
             epoch: Number of the epoch, from 0.
+            place: Where a pool of the stream begins, as a step of an earlier pass has it; its steps and those
+                after them are yielded.
         """
-        rng = np.random.default_rng([seed, epoch])
-        number = itertools.count()
-        for pool, last in self._pools(rows, rng):
-            for windows, work in self._groups(pool, rng, epoch, last=last):
-                yield StepPlan(epoch, next(number), tuple(windows), tuple(work))
+        number = place.step if place else 0
+        for pool in self._pools(rows, seed, epoch, place):
+            begins = replace(pool.place, step=number) if pool.place else None
+            for windows, work in self._groups(pool, epoch):
+                yield StepPlan(epoch, number, tuple(windows), tuple(work), begins)
+                number += 1
 
     def _pools(
-        self, rows: Iterable[Utterance], rng: np.random.Generator
-    ) -> Iterator[tuple[list[Utterance], bool]]:
+        self, rows: Iterable[Utterance], seed: int, epoch: int, place: StreamPlace | None
+    ) -> Iterator[Pool]:
         """Yield shuffled pools of rows, each a whole number of steps but for the last."""
-        if isinstance(rows, Sequence):
-            if rows:
-                yield [rows[place] for place in rng.permutation(len(rows))], True
-            return
-        stream = iter(rows)
-        waiting: list[Utterance] = []
-        fresh = list(itertools.islice(stream, max(self.window, self.rows_per_step)))
-        while fresh:
-            coming = list(itertools.islice(stream, self.window))
-            pool = [*waiting, *fresh]
-            pool = [pool[place] for place in rng.permutation(len(pool))]
-            kept = len(pool) if not coming else self._whole(pool)
-            yield pool[:kept], not coming
-            waiting, fresh = pool[kept:], coming
+        if not isinstance(rows, Sequence):
+            yield from stream_pools(
+                rows,
+                window=self.window,
+                at_least=self.rows_per_step,
+                whole=self._whole,
+                seed=seed,
+                epoch=epoch,
+                place=place,
+            )
+        elif rows:
+            rng = np.random.default_rng([seed, epoch])
+            yield Pool([rows[one] for one in rng.permutation(len(rows))], True, None, rng)
 
     def _whole(self, pool: Sequence[Utterance]) -> int:
         """Return how many rows of a pool make whole steps."""
@@ -171,19 +183,17 @@ class EpochPlan:
             return len(pool) / self.rows_per_step
         return sum(row.duration_s or WINDOW_S for row in pool) / self.seconds_per_step
 
-    def _groups(
-        self, pool: Sequence[Utterance], rng: np.random.Generator, epoch: int, *, last: bool
-    ) -> Iterator[tuple[list[Window], list[float]]]:
-        if not pool:
+    def _groups(self, pool: Pool, epoch: int) -> Iterator[tuple[list[Window], list[float]]]:
+        if not pool.rows:
             return
-        steps = self._step_count(pool)
-        windows = self.windowing(pool, rng)
+        steps, rng = self._step_count(pool.rows), pool.rng
+        windows = self.windowing(pool.rows, rng)
         work = [self.work(window, epoch) for window in windows]
         if self.buckets:
             blur = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, size=len(work))
             order = np.argsort(np.array(work) * blur, kind="stable")
             windows, work = [windows[place] for place in order], [work[place] for place in order]
-        count = max(1, math.ceil(round(steps, 6)) if last else round(steps))
+        count = max(1, math.ceil(round(steps, 6)) if pool.is_last else round(steps))
         groups = equal_shares(work, min(count, len(windows)))
         for place in rng.permutation(len(groups)) if self.buckets else range(len(groups)):
             yield [windows[one] for one in groups[place]], [work[one] for one in groups[place]]

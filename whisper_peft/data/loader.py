@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import pickle
+import re
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch.utils.data import DataLoader, Dataset
@@ -14,11 +16,15 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from whisper_peft.data.batching import MicroBatch, StepPlan
 from whisper_peft.data.collation import Batch, Collator
-from whisper_peft.errors import RecipeError, StorageError
+from whisper_peft.errors import DataError, RecipeError, StorageError, TrainingError
 from whisper_peft.measuring import usable_cores
 
 SHARED_MEMORY = "shared memory"
 """What torch's errors name when /dev/shm is full: in a worker, or of one that was killed by a bus error."""
+
+
+TIMED_OUT = "DataLoader timed out"
+"""What torch says of workers that bring nothing."""
 
 
 class _Prepared(Dataset[Batch]):
@@ -41,6 +47,7 @@ class StepLoader:
         world_size: Number of processes.
         micro_batches: Micro-batches to an optimiser step.
         workers: Worker processes; 0 loads in this one.
+        timeout_s: Longest wait for the workers' next batch; None: as long as it takes.
         mark: Tells of the recordings in a micro-batch which are known, in this process; None: of none.
     """
 
@@ -50,6 +57,7 @@ class StepLoader:
     micro_batches: int
     workers: int
     mark: Callable[[MicroBatch], MicroBatch] | None = None
+    timeout_s: float | None = None
 
     def load(self, steps: Iterable[StepPlan]) -> Generator[tuple[Batch, ...], None, None]:
         """Yield the batches of each step.
@@ -57,6 +65,7 @@ class StepLoader:
         Raises:
             RecipeError: If an effect of one's own cannot be sent to the workers.
             StorageError: If the workers run out of shared memory.
+            DataError: If they bring no batch in time.
         """
         if self.workers and multiprocessing.get_start_method() != "fork":
             _refuse_unpicklable(self.collator)
@@ -67,12 +76,15 @@ class StepLoader:
             num_workers=self.workers,
             worker_init_fn=_leave_signals_to_the_parent,
             prefetch_factor=2 if self.workers else None,
+            timeout=self.timeout_s or 0 if self.workers else 0,
         )
         batches = iter(loader)
         try:
             while step := tuple(itertools.islice(batches, self.micro_batches)):
                 yield step
         except RuntimeError as error:
+            if TIMED_OUT in str(error):
+                raise self._stalled(batches) from error
             if SHARED_MEMORY not in str(error):
                 raise
             raise StorageError(
@@ -86,10 +98,41 @@ class StepLoader:
                 # they ignore the SIGTERM that it sends
                 batches._shutdown_workers()
 
+    def _stalled(self, batches: Iterator[Batch]) -> DataError:
+        workers = batches._workers if isinstance(batches, _MultiProcessingDataLoaderIter) else []
+        numbers = ", ".join(str(worker.pid) for worker in workers)
+        return DataError(
+            f"no batch has come for {self.timeout_s:g} s from the data workers (processes {numbers})",
+            "a drive that does not answer, an effect of one's own that hangs, or too little time",
+            "mend that, or raise train.data_timeout_s, and go on with --resume",
+        )
+
     def _micro_batches(self, steps: Iterable[StepPlan]) -> Iterator[MicroBatch]:
         for step in steps:
             dealt = step.deal(rank=self.rank, world_size=self.world_size, micro_batches=self.micro_batches)
             yield from dealt if self.mark is None else map(self.mark, dealt)
+
+
+@contextmanager
+def explained_worker_loss() -> Iterator[None]:
+    """Say in a sentence that a data worker was killed; torch raises that anywhere in this process.
+
+    Raises:
+        TrainingError: If one was.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if (lost := _LOST_WORKER.search(str(error))) is None or SHARED_MEMORY in str(error):
+            raise
+        raise TrainingError(
+            f"a data worker (process {lost[1]}) was killed",
+            "by the system, which does that when memory runs short, or by hand",
+            "go on with --resume; fewer --train.workers take less memory",
+        ) from error
+
+
+_LOST_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed|exited)")
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -1,19 +1,23 @@
-"""Checkpoints: the whole state of a run, written atomically, verified by checksum when read.
+"""Checkpoints: the whole state of a run, whole or not there, verified by checksum when read.
 
 ```
 checkpoints/step-000200/
     trainable.safetensors   every weight that learns, by name
     optimizer.pt            moments, schedule and scaler (tensors and numbers; read with weights_only)
     state.json              step, place in the data, counters
-    manifest.json           sha256 of the three files above, written last
+    manifest.json           sha256 of the three files above
 ```
 
-A folder is written under another name and moved in place when it is whole: a crash leaves the last good
-one.
+The manifest is moved in place when everything else is on the disk, and what has none is no checkpoint: a
+crash while writing leaves the last good one. Files are written where they stay and only one file is ever
+renamed, so that a mounted drive, whose folders cannot be moved at once, holds the same promise; and a folder
+that was copied by half is found out by its checksums. A step that is saved again goes to a folder beside
+(`step-000200-2`), and the first is removed after that.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -29,8 +33,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from whisper_peft.errors import ResumeError, StorageError
+from whisper_peft.training.disk_room import SPARE_BYTES, refuse_full_disk, tensor_bytes
 
 TRAINABLE, OPTIMIZER, STATE, MANIFEST = "trainable.safetensors", "optimizer.pt", "state.json", "manifest.json"
+SUMMED = (TRAINABLE, OPTIMIZER, STATE)
+
+NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
+"""What file systems in user space (mounted drives) answer to the wish to sync a folder."""
 
 
 @dataclass
@@ -39,9 +48,12 @@ class RunState:
 
     `rows_per_step` (over all processes) and `total_steps` are the plan that the other numbers belong to.
     `epoch` and `step_in_epoch` are the place of the next step in the data. `skipped` counts rows left out by
-    reason, on all processes; `refused_updates` counts steps that changed no weight, `cache_hits` the windows
-    whose encoder states were kept from before, and `cache_misses` the others. `evaluation_abandoned` tells
-    that the run was interrupted before `step` was scored.
+    reason, `targets` windows by kind, on all processes. `refused_updates` counts steps that changed no
+    weight, `spikes` those of them that stuck out of `recent_losses` and `recent_norms`, `rollbacks` how often
+    the run went back to a checkpoint. `micro_batch_parts` tells how often memory ran short. `cache_hits`
+    counts windows whose encoder states were kept from before, and `cache_misses` the others.
+    `evaluation_abandoned` tells that the run was interrupted before `step` was scored. `stream_place` is
+    where the pool of the next step begins in a stream (`StreamPlace`).
     """
 
     rows_per_step: int = 0
@@ -59,9 +71,17 @@ class RunState:
     evaluations_without_gain: int = 0
     evaluation_abandoned: bool = False
     refused_updates: int = 0
+    refused_in_a_row: int = 0
+    spikes: int = 0
+    rollbacks: int = 0
+    micro_batch_parts: int = 1
     cache_hits: int = 0
     cache_misses: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    targets: dict[str, int] = field(default_factory=dict)
+    recent_losses: list[float] = field(default_factory=list)
+    recent_norms: list[float] = field(default_factory=list)
+    stream_place: dict[str, Any] | None = None
 
 
 def trainable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -72,62 +92,79 @@ def trainable_weights(model: nn.Module) -> dict[str, nn.Parameter]:
 def save_checkpoint(
     folder: Path, *, state: RunState, model: nn.Module, optimizer_state: Mapping[str, Any], keep: int | None
 ) -> Path:
-    """Write `folder/step-NNNNNN` atomically and remove the oldest beyond `keep`.
+    """Write `folder/step-NNNNNN`, then remove what it replaces: the oldest beyond `keep`, and what is later.
+
+    Later ones are of steps that were taken back: the run went on from before them, since they were damaged.
 
     Args:
         folder: The run's `checkpoints/`.
         state: Where the run stands.
         model: Holds the weights that learn.
         optimizer_state: State dictionaries of optimiser, schedule and scaler, by name.
-        keep: Checkpoints that stay; None: all.
+        keep: Checkpoints that stay; None: all but an earlier one of this step.
 
     Raises:
         StorageError: If the disk is full or the folder cannot be written.
     """
-    final = folder / f"step-{state.step:06d}"
-    partial = folder / f".partial-{state.step:06d}"
+    needed = sum(weight.nbytes for weight in trainable_weights(model).values()) + SPARE_BYTES
+    refuse_full_disk(folder, needed + tensor_bytes(optimizer_state), f"the checkpoint of step {state.step}")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write(partial, state, model, optimizer_state)
-        shutil.rmtree(final, ignore_errors=True)
-        partial.replace(final)
-        _sync(folder)
+        path = _new_folder(folder, state.step)
+        try:
+            _write(path, state, model, optimizer_state)
+        except (OSError, SafetensorError):
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        for old in _replaced(folder, path, keep):
+            remove_checkpoint(old)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise StorageError(
-            f"the checkpoint {final} cannot be written",
+            f"the checkpoint of step {state.step} in {folder} cannot be written",
             getattr(error, "strerror", None) or str(error),
             "free some space or mend the folder's permissions, then go on with --resume",
         ) from error
-    for old in list_checkpoints(folder)[:-keep] if keep else []:
-        shutil.rmtree(old)
-    return final
+    return path
 
 
-def keep_referred(best: Path, checkpoints: Path) -> None:
-    """Remove best weights that no checkpoint refers to.
-
-    Only now: a run that is killed between an evaluation and its checkpoint goes on from an older checkpoint,
-    and may still need the weights that were best then.
-    """
-    states = [
-        json.loads((path / STATE).read_text(encoding="utf-8")) for path in list_checkpoints(checkpoints)
-    ]
-    for old in list_checkpoints(best):
-        if _step(old) not in {state["best_step"] for state in states}:
-            shutil.rmtree(old)
+def _new_folder(folder: Path, step: int) -> Path:
+    """Make the folder of a checkpoint, beside one of the same step that is whole."""
+    names = (f"step-{step:06d}{suffix}" for suffix in ("", *(f"-{use}" for use in range(2, 1000))))
+    path = next(place for place in map(folder.joinpath, names) if not (place / MANIFEST).exists())
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    return path
 
 
-def _write(partial: Path, state: RunState, model: nn.Module, optimizer_state: Mapping[str, Any]) -> None:
+def _replaced(folder: Path, path: Path, keep: int | None) -> list[Path]:
+    step = step_of(path)
+    others = [(other, _place(other)) for other in list_checkpoints(folder) if other != path]
+    if keep is None:
+        return [other for other, place in others if place[0] == step]
+    earlier = [other for other, place in others if place[0] < step]
+    return [*(other for other, place in others if place[0] >= step), *earlier[: len(earlier) - keep + 1]]
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint, its manifest first: half of one must not be taken for a damaged one."""
+    (path / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(path)
+
+
+def _write(path: Path, state: RunState, model: nn.Module, optimizer_state: Mapping[str, Any]) -> None:
     weights = {name: weight.detach().cpu().contiguous() for name, weight in trainable_weights(model).items()}
-    save_file(weights, partial / TRAINABLE)
-    _save_states(optimizer_state, partial / OPTIMIZER)
-    (partial / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
-    sums = {name: _sha256(partial / name) for name in (TRAINABLE, OPTIMIZER, STATE)}
-    (partial / MANIFEST).write_text(json.dumps(sums, indent=1), encoding="utf-8")
-    for name in (*sums, MANIFEST):
-        _sync(partial / name)
+    save_file(weights, path / TRAINABLE)
+    _save_states(optimizer_state, path / OPTIMIZER)
+    (path / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
+    for name in SUMMED:
+        _sync(path / name)
+    sums = {name: _sha256(path / name) for name in SUMMED}
+    partial = path / f".{MANIFEST}.partial"
+    partial.write_text(json.dumps(sums, indent=1), encoding="utf-8")
+    _sync(partial)
+    _sync_folder(path)
+    partial.replace(path / MANIFEST)
+    for changed in (path, path.parent):
+        _sync_folder(changed)
 
 
 def _save_states(states: Mapping[str, Any], path: Path) -> None:
@@ -145,18 +182,63 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _sync_folder(path: Path) -> None:
+    try:
+        _sync(path)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Return the whole checkpoints in a run's `checkpoints/`, oldest first."""
-    return sorted((path.parent for path in folder.glob(f"step-*/{MANIFEST}")), key=_step)
+    """Return the checkpoints in a run's `checkpoints/`, oldest first; their files may be damaged."""
+    return sorted((path.parent for path in folder.glob(f"step-*/{MANIFEST}")), key=_place)
 
 
-def _step(path: Path) -> int:
-    return int(path.name.removeprefix("step-"))
+def step_of(path: Path) -> int:
+    """Return the step that a checkpoint is of.
+
+    Example:
+        >>> step_of(Path("checkpoints/step-000200-2"))
+        200
+    """
+    return _place(path)[0]
+
+
+def _place(path: Path) -> tuple[int, int]:
+    """Return the step of a checkpoint, and which writing of that step it is."""
+    step, _, use = path.name.removeprefix("step-").partition("-")
+    return int(step), int(use or "1")
+
+
+def read_state(path: Path) -> RunState:
+    """Return where the run stood at a checkpoint, as its file has it."""
+    return RunState(**json.loads((path / STATE).read_text(encoding="utf-8")))
+
+
+def verify_checkpoint(path: Path) -> RunState:
+    """Return the state of a checkpoint whose checksums hold.
+
+    Raises:
+        ResumeError: If a file is missing, damaged, or of another layout.
+    """
+    try:
+        sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        damaged = [name for name in SUMMED if _sha256(path / name) != sums[name]]
+        if not damaged:
+            return read_state(path)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ResumeError(f"the checkpoint {path} cannot be read", str(error), _ONE_BEFORE) from error
+    why = f"the checksum of {', '.join(damaged)} does not hold"
+    raise ResumeError(f"the checkpoint {path} is damaged", why, _ONE_BEFORE)
+
+
+_ONE_BEFORE = "--resume takes the one before it"
 
 
 def read_checkpoint(path: Path) -> tuple[RunState, dict[str, Tensor], dict[str, Any]]:
@@ -165,20 +247,9 @@ def read_checkpoint(path: Path) -> tuple[RunState, dict[str, Tensor], dict[str, 
     Raises:
         ResumeError: If a file is missing, damaged, or of another layout.
     """
-    try:
-        sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        damaged = [name for name, digest in sums.items() if _sha256(path / name) != digest]
-        if damaged:
-            raise ResumeError(
-                f"the checkpoint {path} is damaged",
-                f"the checksum of {', '.join(damaged)} does not hold",
-                "delete that folder; --resume then takes the one before it",
-            )
-        state = RunState(**json.loads((path / STATE).read_text(encoding="utf-8")))
-        optimizer_state = torch.load(path / OPTIMIZER, weights_only=True, map_location="cpu")
-        return state, load_file(path / TRAINABLE), optimizer_state
-    except (OSError, ValueError, TypeError) as error:
-        raise ResumeError(f"the checkpoint {path} cannot be read", str(error)) from error
+    state = verify_checkpoint(path)
+    optimizer_state = torch.load(path / OPTIMIZER, weights_only=True, map_location="cpu")
+    return state, load_file(path / TRAINABLE), optimizer_state
 
 
 def restore_weights(model: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -4,48 +4,54 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from whisper_peft.data.collation import Batch, Collator
-from whisper_peft.data.loader import StepLoader, choose_workers
-from whisper_peft.errors import DataError, ResumeError, TrainingError
+from whisper_peft.data.collation import KINDS, Batch, Collator
+from whisper_peft.data.loader import StepLoader, choose_workers, explained_worker_loss
+from whisper_peft.data.mixing import Mixture
+from whisper_peft.data.stream_pools import StreamPlace
+from whisper_peft.errors import ResumeError
 from whisper_peft.measuring import Stopwatch, memory_bytes, peak_memory_bytes
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.cache_choice import choose_cache
 from whisper_peft.training.checkpoints import (
     RunState,
-    keep_referred,
     read_checkpoint,
     restore_weights,
-    save_checkpoint,
     trainable_weights,
 )
+from whisper_peft.training.disk_room import planned_bytes, refuse_full_disk
 from whisper_peft.training.events import Callback, Event, announce
+from whisper_peft.training.gradients import Gradients
+from whisper_peft.training.guards import (
+    ROLLBACK_FACTOR,
+    DivergedError,
+    Refusal,
+    carry_over,
+    count_refused,
+    refusal,
+    remember,
+)
 from whisper_peft.training.interruption import Interruption
 from whisper_peft.training.loss import SpeechLoss
 from whisper_peft.training.optimization import Optimization
 from whisper_peft.training.plan import TrainingPlan
-from whisper_peft.training.processes import on_main_process, total_over_processes
+from whisper_peft.training.processes import total_over_processes
 from whisper_peft.training.rank_allocation import record_ranks
+from whisper_peft.training.run_checkpoints import RunCheckpoints
 from whisper_peft.types import EncoderCacheUse, EvalResult, TrainResult, Utterance
 
-MOST_REFUSED_IN_A_ROW = 10
-"""Steps in a row that changed nothing after which a run stops: it has diverged, or has no rows to hear."""
-
-CHECKPOINTS = "checkpoints"
-BEST = "best"
-"""Name of the folder, beside the checkpoints, that holds the weights with the lowest WER."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -55,7 +61,8 @@ class Training:
     Args:
         whisper: The model with its adapter attached.
         recipe: What to do.
-        rows: Training utterances, undecoded: a sequence, or a stream that can be iterated again each epoch.
+        rows: Training utterances, undecoded: a sequence, a stream that can be iterated again each epoch, or
+            a mixture of several.
         collator: Turns rows into batches.
         accelerator: The processes.
         folder: Run folder.
@@ -66,7 +73,7 @@ class Training:
 
     whisper: Whisper
     recipe: Recipe
-    rows: Sequence[Utterance] | Iterable[Utterance]
+    rows: Sequence[Utterance] | Iterable[Utterance] | Mixture
     collator: Collator
     accelerator: Accelerator
     folder: Path
@@ -81,13 +88,17 @@ class Training:
         self.plan = TrainingPlan(self.recipe, self.rows, self.collator, self.whisper.config, self.world_size)
         self.rows_per_step, self.total_steps = self.plan.rows_per_step, self.plan.total_steps
         self.state.rows_per_step, self.state.total_steps = self.rows_per_step, self.total_steps
+        weights = trainable_weights(self.whisper.model).values()
+        needed = planned_bytes(weights, section, keeps_best=self.recipe.eval.steps is not None)
+        refuse_full_disk(self.folder, needed, "what the run saves")
         self.optimization = Optimization(self.whisper, section, self.total_steps)
         process = {"rank": self.accelerator.process_index, "world_size": self.world_size}
         chosen = choose_cache(self.recipe, self.whisper, self.plan, folder=self.folder, **process)
         self.cache, self.cache_sentence = chosen.cache, chosen.sentence
-        module = SpeechLoss(self.whisper, self.cache)
-        self.loss = self.accelerator.prepare(module) if self.world_size > 1 else module
-        self._refused_in_a_row = 0
+        self.loss = SpeechLoss(self.whisper, self.cache)
+        scaler = self.optimization.scaler
+        self.gradients = Gradients(self.loss, self.accelerator, scaler, seed=section.seed)
+        self.checkpoints = RunCheckpoints(self.folder, self.accelerator, keep=section.keep_checkpoints)
 
     def run(self, resume_from: Path | None = None) -> TrainResult:
         """Train to the last step, to an early stop, or until interrupted; a checkpoint is left in each case.
@@ -103,6 +114,7 @@ class Training:
         """
         if resume_from is not None:
             self._restore(resume_from)
+        self.checkpoints.clear_leftovers()
         self._tell("start", {})
         self.whisper.model.train()
         with self.interruption:
@@ -118,9 +130,14 @@ class Training:
     def _steps(self) -> str:
         if self._out_of_patience():
             return "early_stopping"
-        # closed also where an error keeps this frame: its workers would keep the process from ending
-        with contextlib.closing(self._batches()) as batches:
-            return self._walk(batches)
+        while True:
+            # closed also where an error keeps this frame: its workers would keep the process from ending
+            with contextlib.closing(self._batches()) as batches, explained_worker_loss():
+                try:
+                    return self._walk(batches)
+                except DivergedError as diverged:
+                    reason = diverged
+            self._roll_back(reason)
 
     def _walk(self, batches: Iterator[tuple[Batch, ...]]) -> str:
         """Take the steps, and return why they ended."""
@@ -140,7 +157,9 @@ class Training:
         stop = stop or self._maybe_evaluate()
         interrupted = self._any_process(self.interruption.wanted)
         last = self.state.step == self.total_steps or bool(stop) or interrupted
-        if last or self.state.step % self.recipe.train.checkpoint_steps == 0:
+        due = self.state.step % self.recipe.train.checkpoint_steps == 0
+        # not among steps that are left out: the run may have to go back to before them
+        if last or (due and not self.state.refused_in_a_row):
             self._checkpoint()
         return "interrupt" if interrupted else stop
 
@@ -149,28 +168,26 @@ class Training:
         tokens = sum(batch.target_tokens for batch in batches)
         seconds = sum(batch.audio_seconds for batch in batches)
         skipped = [reason for batch in batches for _, reason in batch.skipped]
-        all_tokens, all_seconds, any_skipped = total_over_processes(
-            self.accelerator, tokens, seconds, len(skipped)
+        kinds = [sum(batch.kinds.get(kind, 0) for batch in batches) for kind in KINDS]
+        all_tokens, all_seconds, any_skipped, *all_kinds = total_over_processes(
+            self.accelerator, tokens, seconds, len(skipped), *kinds
         )
         if any_skipped:
             self._count_skipped(skipped)
+        heard_kinds = {kind: int(count) for kind, count in zip(KINDS, all_kinds, strict=True)}
+        self.state.targets = dict(Counter(self.state.targets) + Counter(heard_kinds))
         heard = {"audio_seconds": all_seconds, "target_tokens": all_tokens}
         learning_rate = self.optimization.learning_rate
         if not all_tokens:
             return {"loss": math.nan, "learning_rate": learning_rate, "grad_norm": math.nan, **heard}
-        summed = 0.0
-        for number, batch in enumerate(batches):
-            with self._synchronised(last=number == len(batches) - 1):
-                self._seed_dropout(number)
-                loss = self._loss(batch)
-                # DDP averages gradients over processes; the global mean wants their sum.
-                scaled = loss * (self.world_size / all_tokens)
-                self.optimization.scaler.scale(scaled).backward()
-                summed += float(loss.detach())
-        norm = self.optimization.step()
+        summed, was_halved = self.gradients.gather(batches, tokens=all_tokens, state=self.state)
+        norm = self.optimization.clip()
         counted = self.cache.count() if self.cache else (0, 0)
-        all_loss, hits, misses = total_over_processes(self.accelerator, summed, *counted)
+        all_loss, hits, misses, halved = total_over_processes(self.accelerator, summed, *counted, was_halved)
+        if halved:
+            self.gradients.agree(self.state)
         row = {"loss": all_loss / all_tokens, "learning_rate": learning_rate, "grad_norm": norm, **heard}
+        self.optimization.step(take=self._refusal(row) is None)
         if self.cache is not None:
             self.state.cache_hits += int(hits)
             self.state.cache_misses += int(misses)
@@ -181,32 +198,6 @@ class Training:
         """Count the rows that any process left out, on all of them."""
         everywhere = gather_object(reasons) if self.world_size > 1 else reasons
         self.state.skipped = dict(Counter(self.state.skipped) + Counter(everywhere))
-
-    def _loss(self, batch: Batch) -> torch.Tensor:
-        def here(tensor: torch.Tensor) -> torch.Tensor:
-            return tensor.to(self.whisper.device, non_blocking=True)
-
-        loss: torch.Tensor = self.loss(
-            here(batch.samples),
-            batch.sample_counts,
-            batch.frames,
-            batch.token_counts,
-            here(batch.decoder_input_ids),
-            here(batch.labels),
-            batch.keep if batch.keep is None else here(batch.keep),
-            batch.recordings,
-        )
-        return loss
-
-    def _synchronised(self, *, last: bool) -> contextlib.AbstractContextManager[Any]:
-        if last or self.world_size == 1:
-            return contextlib.nullcontext()
-        quiet: contextlib.AbstractContextManager[Any] = self.accelerator.no_sync(self.loss)
-        return quiet
-
-    def _seed_dropout(self, micro_batch: int) -> None:
-        place = [self.recipe.train.seed, self.state.step, micro_batch, self.accelerator.process_index]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
 
     def _finish_step(
         self, row: dict[str, float], batch: Batch, seconds: float, wait_seconds: float
@@ -231,26 +222,44 @@ class Training:
         }
         return "callback" if self._tell("step", {**row, **measured}) else None
 
-    def _guard(self, row: dict[str, float]) -> None:
-        if math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"]):
-            self._refused_in_a_row = 0
-            return
-        self.state.refused_updates += 1
-        self._refused_in_a_row += 1
-        if self._refused_in_a_row < MOST_REFUSED_IN_A_ROW:
-            return
-        if not row["target_tokens"]:
-            counts = ", ".join(f"{reason}: {count}" for reason, count in sorted(self.state.skipped.items()))
-            raise DataError(
-                f"no recording of the last {MOST_REFUSED_IN_A_ROW} steps can be used",
-                f"left out so far: {counts}",
-                "mend the recordings of data.train",
-            )
-        raise TrainingError(
-            f"the loss has not been finite for {MOST_REFUSED_IN_A_ROW} steps (step {self.state.step})",
-            "the run has diverged",
-            f"lower train.learning_rate ({self.recipe.train.learning_rate:g}) and resume or start again",
+    def _refusal(self, row: Mapping[str, float]) -> Refusal | None:
+        return refusal(
+            self.state,
+            loss=row["loss"],
+            grad_norm=row["grad_norm"],
+            tokens=row["target_tokens"],
+            spikes=self.recipe.train.skip_spikes,
         )
+
+    def _guard(self, row: Mapping[str, float]) -> None:
+        """Count a step that was left out.
+
+        Raises:
+            DivergedError: If too many were, one after the other.
+        """
+        reason = self._refusal(row)
+        if reason is None:
+            self.state.refused_in_a_row = 0
+            remember(self.state, loss=row["loss"], grad_norm=row["grad_norm"])
+            return
+        count_refused(self.state, reason, loss=row["loss"], grad_norm=row["grad_norm"])
+
+    def _roll_back(self, reason: DivergedError) -> None:
+        """Go on from before the steps that were left out, at half the learning rate.
+
+        Raises:
+            DataError: If there was nothing to hear in them.
+            TrainingError: If there is no such checkpoint, or the run went back often enough.
+        """
+        before = self.state
+        path = self.checkpoints.before_refusals()
+        if path is None or not reason.may_go_back(before):
+            raise reason.error(before, self.recipe.train.learning_rate)
+        self._restore(path)
+        self.optimization.slow_down(ROLLBACK_FACTOR ** (before.rollbacks + 1 - self.state.rollbacks))
+        carry_over(before, self.state)
+        logger.warning("%s: going on from %s at half the learning rate", reason, path.name)
+        self._tell("start", {})
 
     def _maybe_evaluate(self) -> str | None:
         """Score every `eval.steps` and at the end, keep the best, and return why to stop, if at all."""
@@ -268,7 +277,7 @@ class Training:
             return None
         if state.best_wer is None or result.wer < state.best_wer:
             state.best_step, state.best_wer, state.evaluations_without_gain = state.step, result.wer, 0
-            self._save_best()
+            self.checkpoints.save_best(state, self.whisper.model)
         else:
             state.evaluations_without_gain += 1
         row = {"eval_wer": result.wer, "eval_cer": result.cer, "eval_rtfx": result.rtfx}
@@ -281,33 +290,18 @@ class Training:
         patience = self.recipe.train.early_stopping_patience
         return patience is not None and self.state.evaluations_without_gain >= patience
 
-    def _save_best(self) -> None:
-        def save() -> None:
-            folder, model = self.folder / BEST, self.whisper.model
-            save_checkpoint(folder, state=self.state, model=model, optimizer_state={}, keep=None)
-
-        on_main_process(self.accelerator, save)
-
     def _restore_best(self) -> None:
         """Put back the weights with the lowest WER, where evaluations chose any."""
         if self.state.best_step is not None and self.state.best_step != self.state.step:
-            _, weights, _ = read_checkpoint(self.folder / BEST / f"step-{self.state.best_step:06d}")
-            restore_weights(self.whisper.model, weights)
+            self.checkpoints.restore_best(self.state.best_step, self.whisper.model)
 
     def _checkpoint(self) -> None:
-        def save() -> None:
-            folder = self.folder / CHECKPOINTS
-            path = save_checkpoint(
-                folder,
-                state=self.state,
-                model=self.whisper.model,
-                optimizer_state=self.optimization.state_dict(),
-                keep=self.recipe.train.keep_checkpoints,
-            )
-            keep_referred(self.folder / BEST, folder)
+        state = self.state
+        place = self.plan.place_of(epoch=state.epoch, step_in_epoch=state.step_in_epoch)
+        state.stream_place = place.to_dict() if place else state.stream_place
+        path = self.checkpoints.save(self.state, self.whisper.model, self.optimization)
+        if self.accelerator.is_main_process:
             self._tell("checkpoint", {"path": str(path)})
-
-        on_main_process(self.accelerator, save)
 
     def _restore(self, path: Path) -> None:
         state, weights, optimizer_state = read_checkpoint(path)
@@ -331,8 +325,11 @@ class Training:
             micro_batches=section.gradient_accumulation_steps,
             workers=choose_workers(section.workers, processes=self.world_size),
             mark=self.cache.mark if self.cache else None,
+            timeout_s=section.data_timeout_s,
         )
-        steps = self.plan.steps(epoch=self.state.epoch, skip=self.state.step_in_epoch)
+        state = self.state
+        place = StreamPlace.of_dict(state.stream_place) if state.stream_place else None
+        steps = self.plan.steps(epoch=state.epoch, skip=state.step_in_epoch, place=place)
         return loader.load(itertools.islice(steps, self.total_steps - self.state.step))
 
     def _tell(self, kind: Any, row: dict[str, Any], result: EvalResult | None = None) -> bool:
@@ -363,6 +360,11 @@ class Training:
             best_wer=state.best_wer,
             stopped_by=stopped_by,
             skipped=state.skipped,
+            targets=state.targets,
+            refused_updates=state.refused_updates,
+            spikes=state.spikes,
+            rollbacks=state.rollbacks,
+            micro_batch_parts=state.micro_batch_parts,
             encoder_cache=self._cache_use(),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,7 +41,7 @@ def warmup_steps(section: TrainSection, total_steps: int) -> int:
 
 
 class Optimization:
-    """Clip, step, schedule. A gradient that is not finite changes nothing and is told.
+    """Clip, step, schedule.
 
     Args:
         whisper: The model with its adapter attached.
@@ -67,18 +66,27 @@ class Optimization:
         """The learning rate of the next step."""
         return float(self.schedule.get_last_lr()[0])
 
-    def step(self) -> float:
-        """Apply the gathered gradient and return its norm before clipping (inf or nan: nothing applied)."""
+    def clip(self) -> float:
+        """Bring the gathered gradient to its length, and return its norm before that."""
         self.scaler.unscale_(self.optimizer)
-        norm = float(nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm))
-        if math.isfinite(norm):
+        return float(nn.utils.clip_grad_norm_(self.weights, self.max_grad_norm))
+
+    def step(self, *, take: bool) -> None:
+        """Apply the clipped gradient, or leave it: then nothing changes, the learning rate neither."""
+        if take:
             self.scaler.step(self.optimizer)
             self.schedule.step()
             if self.adalora is not None:
                 reallocate_ranks(self.adalora, self.schedule.last_epoch)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return norm
+
+    def slow_down(self, factor: float) -> None:
+        """Multiply the learning rates of all steps to come."""
+        self.schedule.base_lrs = [rate * factor for rate in self.schedule.base_lrs]
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
+        self.schedule._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of all three, and of AdaLoRA's ranks where there are any."""

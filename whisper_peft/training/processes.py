@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ import psutil
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import DistributedType, broadcast_object_list
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import _get_default_store
 
@@ -27,6 +28,11 @@ LONGEST_WAIT = timedelta(hours=3)
 """How long processes wait for each other: the main one merges alone, which may take longer than torch's own
 10 to 30 minutes. A process that dies is noticed at once all the same."""
 
+logger = logging.getLogger(__name__)
+
+SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
+"""What accelerate can be set up for beside plain processes."""
+
 Result = TypeVar("Result")
 
 _together = itertools.count()
@@ -36,8 +42,7 @@ _together = itertools.count()
 def start_processes(device: DeviceName) -> Accelerator:
     """Join the process group that torchrun or accelerate launched, or start alone.
 
-    Precision, gradient accumulation and data stay ours: accelerate wraps the model for several processes and
-    gathers.
+    Precision, gradients and data stay ours: accelerate knows the processes and gathers.
 
     Args:
         device: The recipe's `model.device`.
@@ -51,6 +56,9 @@ def start_processes(device: DeviceName) -> Accelerator:
         _leave_gpu()
     patience = InitProcessGroupKwargs(timeout=LONGEST_WAIT)
     accelerator = Accelerator(cpu=on_cpu, mixed_precision="no", kwargs_handlers=[patience])
+    if accelerator.distributed_type in SHARDED and accelerator.is_main_process:
+        told = "accelerate was set up for %s: each process keeps whole weights, nothing is sharded"
+        logger.warning(told, accelerator.distributed_type.value)
     launcher = _launcher()
     asked = asked_processes(launcher.cmdline() if launcher else []) or int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes < asked:

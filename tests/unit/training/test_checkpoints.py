@@ -66,12 +66,16 @@ def test_only_the_newest_stay(tmp_path, model):
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000002", "step-000010"]
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize("name", [checkpoints.TRAINABLE, checkpoints.OPTIMIZER, checkpoints.STATE])
 def test_one_flipped_bit_is_refused(tmp_path, model, name):
     path = save(tmp_path, model)
-    content = bytearray((path / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (path / name).write_bytes(content)
+    flip(path / name)
     with pytest.raises(ResumeError, match=rf"damaged.*{name}"):
         read_checkpoint(path)
 
@@ -128,3 +132,43 @@ def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
         state, model = RunState(step=step), torch.nn.Linear(1, 1)
         save_checkpoint(tmp_path, state=state, model=model, optimizer_state={}, keep=5)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-999999", "step-1000000"]
+
+
+def test_a_step_that_is_saved_again_replaces_the_first_only_when_it_is_whole(tmp_path, model, monkeypatch):
+    first = save(tmp_path, model, step=3, evaluation_abandoned=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_sha256", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path, model, step=3)
+    assert list_checkpoints(tmp_path) == [first]
+    (second,) = [save(tmp_path, model, step=3)]
+    assert list_checkpoints(tmp_path) == [second]
+    assert [path.name for path in tmp_path.iterdir()] == [second.name] == ["step-000003-2"]
+    assert not read_checkpoint(second)[0].evaluation_abandoned
+
+
+def test_checkpoints_of_steps_that_were_taken_back_go(tmp_path, model):
+    for step in (2, 4, 6):
+        save(tmp_path, model, step=step, keep=3)
+    save(tmp_path, model, step=3, keep=3)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000002", "step-000003"]
+
+
+@pytest.mark.parametrize("wrong", ["{", "[]", "{}", '{"optimizer.pt": 1}'])
+def test_a_manifest_of_another_layout_is_refused(tmp_path, model, wrong):
+    path = save(tmp_path, model)
+    (path / checkpoints.MANIFEST).write_text(wrong)
+    with pytest.raises(ResumeError, match="cannot be read"):
+        read_checkpoint(path)
+
+
+def test_a_drive_that_cannot_sync_folders_does_not_matter(tmp_path, model, monkeypatch):
+    real = checkpoints._sync
+
+    def refuse_folders(path):
+        if path.is_dir():
+            raise OSError(22, "Invalid argument")
+        real(path)
+
+    monkeypatch.setattr(checkpoints, "_sync", refuse_folders)
+    assert read_checkpoint(save(tmp_path, model, step=5))[0].step == 5

@@ -259,10 +259,49 @@ def test_a_diverged_run_says_so(rows, tmp_path, monkeypatch):
     run = training(rows, tmp_path, recipe(max_steps=30))
     before = weights(run)
     parameter = next(iter(trainable_weights(run.whisper.model).values()))
-    monkeypatch.setattr(run, "loss", lambda *batch: parameter.sum() * float("nan"))
+    monkeypatch.setattr(run.gradients.module, "forward", lambda *batch: parameter.sum() * float("nan"))
     with pytest.raises(TrainingError, match=r"not been finite for 10 steps.*lower train\.learning_rate"):
         run.run()
     assert all(torch.equal(before[name], weight) for name, weight in weights(run).items())
+
+
+def spoil(run, monkeypatch, steps, factor):
+    """Multiply the loss of some steps, from when they are taken the first time until the run slows down."""
+    real = run.gradients.module.forward
+
+    def forward(*batch):
+        spoilt = run.state.step + 1 in steps and run.optimization.learning_rate > 6e-4
+        return real(*batch) * (factor if spoilt else 1.0)
+
+    monkeypatch.setattr(run.gradients.module, "forward", forward)
+
+
+def test_a_spike_is_left_out_and_the_run_goes_on(rows, tmp_path, monkeypatch):
+    seen = {}
+    made = recipe(max_steps=26, batch_size=1, schedule="constant", warmup_steps=0)
+    run = training(rows, tmp_path, made)
+    run.callbacks = (lambda event: event.kind == "step" and seen.update({event.step: weights(run)}),)
+    spoil(run, monkeypatch, {24}, 1000.0)
+    result = run.run()
+    assert (result.steps, result.refused_updates, result.spikes, result.rollbacks) == (26, 1, 1, 0)
+    assert all(torch.equal(seen[23][name], weight) for name, weight in seen[24].items())
+    assert not all(torch.equal(seen[24][name], weight) for name, weight in seen[25].items())
+
+
+def test_a_run_that_diverges_goes_back_to_before_and_on_at_half_the_rate(rows, tmp_path, monkeypatch):
+    log = JsonLog(tmp_path)
+    made = recipe(max_steps=18, batch_size=1, schedule="constant", warmup_steps=0, checkpoint_steps=3)
+    run = training(rows, tmp_path, made, callbacks=(log,))
+    spoil(run, monkeypatch, set(range(5, 18)), float("nan"))
+    result = run.run()
+    assert (result.steps, result.refused_updates, result.rollbacks) == (18, 10, 1)
+    rows_logged = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [row["step"] for row in rows_logged] == list(range(1, 19))
+    rates = {row["step"]: row["learning_rate"] for row in rows_logged}
+    assert (rates[3], rates[4], rates[18]) == (1e-3, 5e-4, 5e-4)
+    again = training(rows, tmp_path, made)
+    assert again.run(list_checkpoints(tmp_path / "checkpoints")[-1]).rollbacks == 1
+    assert again.optimization.learning_rate == 5e-4
 
 
 def test_an_early_stopped_run_that_is_resumed_ends_where_it_did(rows, tmp_path):
