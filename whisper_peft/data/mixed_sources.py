@@ -103,9 +103,7 @@ def section_of(mixed: MixedSource, main: DataSection) -> DataSection:
     own = {*SpeechFields.model_fields, "dev", "mix", "weight", "mix_temperature"}
     shared = {name: getattr(main, name) for name in main.model_fields_set - own}
     named = {name: getattr(mixed, name) for name in mixed.model_fields_set & {*SpeechFields.model_fields}}
-    if mixed.eval is None:
-        del named["eval"]
-    return DataSection(**shared, **named)
+    return DataSection(**shared, **{name: value for name, value in named.items() if value is not None})
 
 
 def mixed_names(mix: Sequence[MixedSource]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from whisper_peft.errors import RecipeError
-from whisper_peft.recipe.sections import DataSection
+from whisper_peft.recipe.sections import DataSection, MixedSource
 
 
 def refuse_unfit_mix(section: DataSection) -> None:
@@ -26,29 +26,40 @@ def refuse_unfit_mix(section: DataSection) -> None:
         Traceback (most recent call last):
         whisper_peft.errors.RecipeError: the shares of data.mix come to 100 % - nothing is left ...
     """
-    mix = section.mix
-    for place, source in enumerate(mix):
-        if source.weight is not None and source.share is not None:
-            what = f"data.mix.{place} has the weight {source.weight:g} and the share {source.share:g}"
-            raise RecipeError(what, "either says how much of it is heard", "leave one out")
-        if source.text_case == "restore":
-            what, why = (
-                f"data.mix.{place}.text_case is restore",
-                "the base hears the main source alone for that",
-            )
-            raise RecipeError(what, why, "use sentence, or auto, which takes it for capitals")
-    shares = sum(_exact(source.share) for source in mix if source.share is not None)
+    for place, source in enumerate(section.mix):
+        _refuse_unfit_source(source, f"data.mix.{place}")
+    learned = _learned(section)
+    shares = sum(_exact(source.share) for source in learned.values() if source.share is not None)
     if shares >= 1:
         what = f"the shares of data.mix come to {float(shares) * 100:.4g} %"
         raise RecipeError(what, "nothing is left for data.source", "lower them")
-    weighted = [place for place, source in enumerate(mix) if source.weight is not None]
-    bare = [place for place, source in enumerate(mix) if source.share is None and place not in weighted]
+    weighted = [name for name, source in learned.items() if source.weight is not None]
+    bare = [name for name, source in learned.items() if source.share is None and source.weight is None]
     if weighted and bare:
-        what = f"data.mix.{bare[0]} has no weight, and data.mix.{weighted[0]} has one"
-        raise RecipeError(
-            what, "how much of it to hear is not clear", "give each of them a weight or a share"
-        )
+        what = f"{bare[0]} has no weight, and {weighted[0]} has one"
+        raise RecipeError(what, "how much of it to hear is not clear", "give each a weight or a share")
     _refuse_idle(section, weighted=bool(weighted), bare=bool(bare))
+
+
+def _refuse_unfit_source(source: MixedSource, name: str) -> None:
+    if source.weight is not None and source.share is not None:
+        what = f"{name} has the weight {source.weight:g} and the share {source.share:g}"
+        raise RecipeError(what, "either says how much of it is heard", "leave one out")
+    if source.train is None and (source.weight is not None or source.share is not None):
+        what = f"{name} has a weight or a share, and its train is None"
+        raise RecipeError(what, "it is only scored, so none of it is heard", "leave the weight out")
+    if source.train is None and source.eval is None:
+        what = f"train and eval of {name} are None"
+        raise RecipeError(what, "it is neither learned nor scored", "leave the source out")
+    if source.text_case == "restore":
+        why = "the base model hears the main source alone to restore its text"
+        raise RecipeError(f"{name}.text_case is restore", why, "use sentence, or auto, for capitals")
+
+
+def _learned(section: DataSection) -> dict[str, MixedSource]:
+    """Return the sources that are learned from, by the name of their fields."""
+    named = {f"data.mix.{place}": source for place, source in enumerate(section.mix)}
+    return {name: source for name, source in named.items() if source.train is not None}
 
 
 def _refuse_idle(section: DataSection, *, weighted: bool, bare: bool) -> None:
@@ -62,11 +73,11 @@ def _refuse_idle(section: DataSection, *, weighted: bool, bare: bool) -> None:
 
 
 def mixing_shares(section: DataSection, rows: Sequence[int | None]) -> tuple[Fraction, ...]:
-    """Return the share of an epoch's rows that each source takes, the main one first; they come to 1.
+    """Return the share of an epoch's rows that each learned source takes, the main one first.
 
     Args:
         section: The main source, with the others in `mix`.
-        rows: Rows of each source, the main one first; None for a stream.
+        rows: Rows of each source that is learned from, the main one first; None for a stream.
 
     Raises:
         RecipeError: If the settings contradict each other, or a temperature needs the rows of a stream.
@@ -78,10 +89,15 @@ def mixing_shares(section: DataSection, rows: Sequence[int | None]) -> tuple[Fra
         [0.75, 0.25]
     """
     refuse_unfit_mix(section)
-    asked = [None, *(source.share for source in section.mix)]
+    learned = _learned(section)
+    asked = [None, *(source.share for source in learned.values())]
+    weights = [section.weight, *(source.weight for source in learned.values())]
+    by_size = any(source.weight is None and source.share is None for source in learned.values())
     masses = [
-        Fraction(0) if share is not None else _mass(section, place, rows[place])
-        for place, share in enumerate(asked)
+        Fraction(0)
+        if share is not None
+        else (_size(name, count, section.mix_temperature) if by_size else _exact(weight or 0))
+        for name, count, share, weight in zip(["data.source", *learned], rows, asked, weights, strict=True)
     ]
     left = 1 - sum(_exact(share) for share in asked if share is not None)
     return tuple(
@@ -90,21 +106,14 @@ def mixing_shares(section: DataSection, rows: Sequence[int | None]) -> tuple[Fra
     )
 
 
-def _mass(section: DataSection, place: int, rows: int | None) -> Fraction:
-    """Return what a source without a share weighs among those like it."""
-    weights = [section.weight, *(source.weight for source in section.mix)]
-    others = [source for source in section.mix if source.share is None]
-    weight = weights[place]
-    if weight is not None and (not others or any(source.weight is not None for source in others)):
-        return _exact(weight)
+def _size(name: str, rows: int | None, temperature: float) -> Fraction:
     if rows is None:
-        name = f"data.mix.{place - 1}" if place else "data.source"
         raise RecipeError(
             f"{name} is a stream, and data.mix gives no weight",
             "how many rows it has is not known, so its share cannot be told from them",
             "give weights or shares, such as --data.mix SOURCE=0.25 or SOURCE=20%",
         )
-    return Fraction(float(rows) ** (1 / section.mix_temperature))
+    return Fraction(float(rows) ** (1 / temperature))
 
 
 def _exact(number: float) -> Fraction:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TypeAlias
 
 from whisper_peft.data.checking import RowCheck
-from whisper_peft.data.mixed_sources import NamedSource, open_mixed
+from whisper_peft.data.mixed_sources import NamedSource, mixed_names, open_mixed
 from whisper_peft.data.mixing import Ingredient
 from whisper_peft.data.mixing_shares import mixing_shares
 from whisper_peft.data.sources import Source
@@ -30,38 +30,41 @@ class MixedSpeech:
 
     Attributes:
         mixed: The source, as the recipe has it.
-        train: Its rows to learn from.
+        name: Its name in the mixture.
+        train: Its rows to learn from; None where it is only scored.
         eval: Its rows to score; None where they are not.
     """
 
     mixed: MixedSource
-    train: NamedSource
+    name: str
+    train: NamedSource | None
     eval: NamedSource | None
-
-    @property
-    def name(self) -> str:
-        """Its name in the mixture."""
-        return self.train.label
 
     @cached_property
     def text_style(self) -> TextStyle:
         """How its first transcripts are written."""
-        return text_style(row.text for row in itertools.islice(self.train, STYLE_SAMPLE))
+        return text_style(row.text for row in itertools.islice(self.train or self.eval or (), STYLE_SAMPLE))
 
     @property
     def text_case(self) -> TextCase:
         """The case that its training text is put in."""
         return choose_text_case(self.mixed.text_case, self.text_style)
 
-    def sentences(self) -> tuple[str, ...]:
-        """Return what was opened, a line for each split, and how its text is learned."""
-        opened = tuple(source.sentence for source in (self.train, self.eval) if source is not None)
-        return (*opened, f"{self.name}: the text is in {self.text_style}; text_case is {self.text_case}")
+    def sentences(self) -> Iterator[str]:
+        """Yield what was opened, a line for each split, and how its text is learned."""
+        yield from (source.sentence for source in (self.train, self.eval) if source is not None)
+        if self.train is not None:
+            yield f"{self.name}: the text is in {self.text_style}; text_case is {self.text_case}"
 
     def resolved(self) -> MixedSource:
         """Return the source as it opens again, with what was found in its speech."""
-        found = {"name": self.name, "train": self.train.split, "text_case": self.text_case}
-        return self.mixed.model_copy(update=found | {"eval": self.eval.split if self.eval else None})
+        found = {
+            "name": self.name,
+            "train": self.train.split if self.train else None,
+            "eval": self.eval.split if self.eval else None,
+            "text_case": self.text_case,
+        }
+        return self.mixed.model_copy(update=found)
 
 
 def open_mixed_speech(section: DataSection) -> tuple[MixedSpeech, ...]:
@@ -71,10 +74,12 @@ def open_mixed_speech(section: DataSection) -> tuple[MixedSpeech, ...]:
         RecipeError: If two sources were given one name.
         DataError: If a source or a split is missing.
     """
+    names = mixed_names(section.mix)
     return tuple(
         MixedSpeech(
             mixed,
-            open_mixed(section, place, "train"),
+            names[place],
+            None if mixed.train is None else open_mixed(section, place, "train"),
             None if mixed.eval is None else open_mixed(section, place, "eval"),
         )
         for place, mixed in enumerate(section.mix)
@@ -119,20 +124,27 @@ class MixedRows:
         """Return what the mixture takes."""
         return Ingredient(self.speech.name, self.utterances, self.rate)
 
-    def record(self) -> MixedRecord:
-        """Return the report's block."""
-        return MixedRecord(
-            name=self.speech.name,
-            source=str(self.speech.mixed.source),
-            train_split=self.speech.train.split,
-            eval_split=self.speech.eval.split if self.speech.eval else None,
-            language=self.speech.mixed.language,
-            share=float(self.share),
-            hours=self.check.hours if self.check else None,
-            utterances=len(self.check.kept) if self.check else None,
-            skipped=dict(self.check.skipped) if self.check else {},
-            text_style=str(self.speech.text_style),
-        )
+
+def mixed_records(mixed: Sequence[MixedSpeech], learned: Sequence[MixedRows]) -> tuple[MixedRecord, ...]:
+    """Return the report's block of each source, those that are only scored included."""
+    rows_of = {rows.speech.name: rows for rows in learned}
+    return tuple(_record(one, rows_of.get(one.name)) for one in mixed)
+
+
+def _record(speech: MixedSpeech, rows: MixedRows | None) -> MixedRecord:
+    check = rows.check if rows else None
+    return MixedRecord(
+        name=speech.name,
+        source=str(speech.mixed.source),
+        train_split=speech.train.split if speech.train else None,
+        eval_split=speech.eval.split if speech.eval else None,
+        language=speech.mixed.language,
+        share=float(rows.share) if rows else 0.0,
+        hours=check.hours if check else None,
+        utterances=len(check.kept) if check else None,
+        skipped=dict(check.skipped) if check else {},
+        text_style=str(speech.text_style),
+    )
 
 
 CheckedRows: TypeAlias = tuple[Sequence[Utterance] | Iterable[Utterance], RowCheck | None]
@@ -157,10 +169,10 @@ def check_mixed(
         DataError: If none of a source's rows can be used.
         RecipeError: If shares go by the rows of a stream.
     """
-    checked = [rows_of(one.train) for one in mixed]
-    counts = [len(check.kept) if check else None for _, check in checked]
+    checked = [(one, *rows_of(one.train)) for one in mixed if one.train is not None]
+    counts = [len(check.kept) if check else None for _, _, check in checked]
     main, *shares = mixing_shares(section, [main_rows, *counts])
     return tuple(
         MixedRows(one, rows, check, share, share / main)
-        for one, (rows, check), share in zip(mixed, checked, shares, strict=True)
+        for (one, rows, check), share in zip(checked, shares, strict=True)
     )

@@ -33,7 +33,7 @@ class ModelSection(Section):
     name: str = "openai/whisper-tiny.en"
     """A Hugging Face or CTranslate2 folder, an OpenAI .pt file, a Hub name, or installed weights."""
     language: str | None = None
-    """Language spoken, such as en or French. Multilingual checkpoints need it unless each row has its own."""
+    """Language spoken, such as en or French, unless rows have their own. nearest: that of the most alike text."""
     task: Literal["transcribe", "translate"] = "transcribe"
     """Write down the words (transcribe) or their English translation (translate)."""
     quantize: Literal["none", "int8", "nf4"] = "none"
@@ -48,10 +48,10 @@ class SpeechFields(Section):
     """Where speech lies, and how its rows are read."""
 
     source: Any = "openslr/librispeech_asr"
-    """A Hub name, a path (OpenSLR folder or tar, metadata.jsonl folder, manifest, parquet) or iterable."""
+    """A path of any kind that `inspect` knows, a Hub name, a plug-in (name or name:words), or an iterable."""
     config: str | None = None
     """Configuration of a Hub data set, such as clean. None: found from the split's name, else the default."""
-    train: str = "train.clean.100"
+    train: str | None = "train.clean.100"
     """Split to train on. Dots equal dashes; validation equals dev."""
     eval: str | None = "validation.clean"
     """Split to score before and after. Nothing is chosen on it."""
@@ -72,6 +72,8 @@ class MixedSource(SpeechFields):
 
     source: Any
     """A Hub name, a path or an iterable, as data.source takes."""
+    train: str | None = "train.clean.100"
+    """Split to learn from. None: it is only scored, which tells what a run forgets."""
     eval: str | None = "validation.clean"
     """Split to score before and after, beside data.eval. None: not scored; held-out rows stay unlearned."""
     name: str | None = None
@@ -89,6 +91,8 @@ class MixedSource(SpeechFields):
 class DataSection(SpeechFields):
     """Speech and its text."""
 
+    train: str = "train.clean.100"
+    """Split to train on. Dots equal dashes; validation equals dev."""
     eval: str = "validation.clean"
     """Split to score before and after. Nothing is chosen on it."""
     dev: str | None = None
@@ -97,6 +101,8 @@ class DataSection(SpeechFields):
     """Shorter recordings are skipped and counted. Seconds."""
     max_duration_s: float = Field(30.0, gt=0, le=30)
     """Longer recordings are skipped and counted: Whisper hears 30 s at a time. Seconds."""
+    max_skipped_share: float = Field(0.5, ge=0, le=1)
+    """Stop where more rows than this cannot be used; of a stream, of the rows so far, from 200 on."""
     shuffle_window: int = Field(1024, ge=1)
     """Rows held at a time to shuffle and sort by length; memory is bounded by it, however long the stream."""
     mix: tuple[MixedSource, ...] = ()

@@ -1,4 +1,4 @@
-"""The scores of what was mixed in, beside those of the main source: what else was won, kept or forgotten."""
+"""The scores of other speech, learned or not, beside those of the main source: what was kept or forgotten."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from whisper_peft.types import EvalResult
 
 @dataclass(frozen=True, slots=True)
 class MixedScores:
-    """One source that was mixed in.
+    """One source of `data.mix`.
 
     Attributes:
         name: Its name in the mixture.
         split: Split that was scored.
-        share: Share of the rows of an epoch that it took.
+        share: Share of the rows of an epoch that it took; 0 where it was only scored.
         before: Scores of the untuned model; None where it was not scored.
         after: Scores of the tuned model; None where the run stopped first.
         difference: 95 % interval of the change of the WER.
@@ -29,6 +29,11 @@ class MixedScores:
     before: EvalResult | None
     after: EvalResult | None
     difference: tuple[float, float] | None
+
+    @property
+    def heard(self) -> str:
+        """How much of the training speech it was."""
+        return f"{percent(self.share, digits=1)} of an epoch" if self.share else "not learned"
 
     @property
     def utterances(self) -> int:
@@ -49,9 +54,8 @@ class MixedScores:
     def sentence(self) -> str:
         """Say in one line what the run did to it."""
         rates = [percent(one.wer) for one in (self.before, self.after) if one is not None]
-        heading = (
-            f"{self.name}, {count(self.utterances)} utterances of {self.split}: WER {' -> '.join(rates)}"
-        )
+        scored = f"{self.name} ({self.heard}), {count(self.utterances)} utterances of {self.split}"
+        heading = f"{scored}: WER {' -> '.join(rates)}"
         if self.difference is None:
             return heading
         return (
@@ -60,7 +64,7 @@ class MixedScores:
 
 
 def mixed_scores(report: RunReport) -> tuple[MixedScores, ...]:
-    """Return the scores of each source that was mixed in and scored, in the recipe's order."""
+    """Return the scores of each source of `data.mix` that was scored, in the recipe's order."""
     return tuple(_scores(report))
 
 

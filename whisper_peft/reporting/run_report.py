@@ -67,14 +67,14 @@ class EvaluationRecord(Record):
 
 
 class MixedRecord(Record):
-    """A source that was learned beside the main one."""
+    """A source that was learned, or only scored, beside the main one."""
 
     name: str
     """Its name: before the ids of its rows, and beside its scores."""
     source: str
     """Where it came from, as in the recipe."""
-    train_split: str
-    """Split that was learned from."""
+    train_split: str | None = None
+    """Split that was learned from; None where it was only scored."""
     eval_split: str | None = None
     """Split that was scored; None where it was not."""
     language: str | None = None

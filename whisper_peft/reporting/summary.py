@@ -56,7 +56,7 @@ def summary(report: Mapping[str, Any]) -> str:
 
 def _lines(report: RunReport) -> Iterator[tuple[str, str]]:
     yield from _rates(report.evaluation)
-    yield from (("mixed in", one.sentence()) for one in mixed_scores(report))
+    yield from (("other speech", one.sentence()) for one in mixed_scores(report))
     if report.train is None:
         yield "training", "did not end"
     else:

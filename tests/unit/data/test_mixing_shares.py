@@ -68,11 +68,18 @@ def test_a_stream_takes_part_by_weight_or_share_alone():
         ({"mix": ["a=1"], "mix_temperature": 3}, r"data\.mix_temperature is 3, and no source"),
         ({"mix_temperature": 3}, r"data\.mix_temperature is 3"),
         ({"mix": ["a=1", "text_case=restore"]}, r"data\.mix\.0\.text_case is restore"),
+        ({"mix": ["a=1", "train=None"]}, r"data\.mix\.0 has a weight or a share, and its train is None"),
+        ({"mix": ["a", "train=None", "eval=None"]}, r"train and eval of data\.mix\.0 are None"),
     ],
 )
 def test_what_contradicts_itself_or_has_no_effect_is_refused_in_a_sentence(fields, message):
     with pytest.raises(RecipeError, match=message):
         refuse_unfit_mix(DataSection(**fields))
+
+
+def test_what_is_only_scored_takes_no_share():
+    assert shares([10, 20], mix=["a", "train=None", "b=25%"]) == [0.75, 0.25]
+    assert shares([10], mix=["a", "train=None"]) == [1]
 
 
 def test_shares_are_exact_fractions_that_come_to_one():
