@@ -182,9 +182,7 @@ class EvalResult:
     `cer_raw` compare the text as it is. `rtfx` is audio seconds per wall-clock second of transcription.
     `style` tells how transcripts are written, `characters_as_words` that some references are in a script
     without spaces, whose characters count as words.
-    `looping` counts transcripts that were cut because the model did not end them. `style` tells how the
-    transcripts are written. `characters_as_words`: some references are in a script without spaces, whose characters count
-    as words. `sources` are the scores of
+    `looping` counts transcripts that were cut because the model did not end them. `sources` are the scores of
     what was mixed in, by name: no other number here has a part of them.
     """
 

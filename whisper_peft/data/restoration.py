@@ -14,6 +14,12 @@ ATTACHED = '.,?!;:…—–"“”„«»()[]¿¡。，？！、；：।॥؟،
 
 SENTENCE_ENDS = tuple(".?!…。？！।॥؟")
 
+CLOSING = '"”»)]'
+"""What may stand behind the mark that ends a sentence."""
+
+LONGEST_ABBREVIATION = 5
+"""Mr., Mrs., Dr. and Prof. end no sentence."""
+
 LEAST_AGREEMENT = 0.5
 """A transcript that has fewer of the words heard something else: nothing is taken from it."""
 
@@ -23,8 +29,8 @@ def restore_text(reference: str, transcript: str) -> str:
 
     Words agree when they are equal but for case and attached marks: then the transcript's form is taken, such
     as `Mr.` for `MR` and never for `MISTER`, nor `25` for `TWENTY FIVE`. All other words are those of the
-    reference in sentence case. The mark at the transcript's end stays at the end. White space
-    becomes single spaces.
+    reference in sentence case. The mark at the transcript's end stays at the end. White space becomes
+    single spaces.
 
     Args:
         reference: What was said; its words stay.
@@ -36,7 +42,7 @@ def restore_text(reference: str, transcript: str) -> str:
         >>> restore_text("ONE TWO THREE", "Thank you.")
         'One two three'
     """
-    said, heard = reference.split(), transcript.split()
+    said, heard = written_words(reference), written_words(transcript)
     agreeing = _align([word_key(word) for word in said], [word_key(word) for word in heard])
     if len(agreeing) < max(1, LEAST_AGREEMENT * len(said)):
         return recase(" ".join(said), "sentence")
@@ -47,11 +53,27 @@ def restore_text(reference: str, transcript: str) -> str:
             words.append(recase(word, "sentence" if begins else "lower"))
             continue
         at = agreeing[place]
-        began = at == 0 or heard[at - 1].endswith(SENTENCE_ENDS)
+        began = at == 0 or _ends_sentence(heard[at - 1])
         words.append(_moved(heard[at], began=began, begins=begins))
-    if words[-1].rstrip(ATTACHED) == words[-1]:
-        words[-1] += heard[-1][len(heard[-1].rstrip(ATTACHED)) :]
+    if _bare(words[-1]) == words[-1]:
+        words[-1] += heard[-1][len(_bare(heard[-1])) :]
     return " ".join(words)
+
+
+def written_words(text: str) -> list[str]:
+    """Return the words of a text; marks that stand alone, as French writes them, stay with the word before.
+
+    Example:
+        >>> written_words("Ça va ? Oui !")
+        ['Ça', 'va ?', 'Oui !']
+    """
+    words: list[str] = []
+    for word in text.split():
+        if words and not word.strip(ATTACHED):
+            words[-1] += f" {word}"
+        else:
+            words.append(word)
+    return words
 
 
 def word_key(word: str) -> str:
@@ -62,7 +84,12 @@ def word_key(word: str) -> str:
         ("it's", 'u.s', '...')
     """
     plain = unicodedata.normalize("NFKC", word).replace("’", "'").casefold()
-    return plain.strip(ATTACHED) or word
+    return plain.strip(f" {ATTACHED}") or word
+
+
+def _bare(word: str) -> str:
+    """Return a word without the marks behind it."""
+    return word.rstrip(f" {ATTACHED}")
 
 
 def _align(said: Sequence[str], heard: Sequence[str]) -> dict[int, int]:
@@ -76,6 +103,12 @@ def _align(said: Sequence[str], heard: Sequence[str]) -> dict[int, int]:
         if chunk.type == "equal"
         for offset in range(chunk.ref_end_idx - chunk.ref_start_idx)
     }
+
+
+def _ends_sentence(word: str) -> bool:
+    word = word.rstrip(f" {CLOSING}")
+    is_abbreviation = word.endswith(".") and word.istitle() and len(word) <= LONGEST_ABBREVIATION
+    return word.endswith(SENTENCE_ENDS) and not is_abbreviation
 
 
 def _moved(word: str, *, began: bool, begins: bool) -> str:

@@ -7,16 +7,13 @@ that a resumed run and later epochs listen to nothing twice.
 from __future__ import annotations
 
 import copy
-import hashlib
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed
 from accelerate import Accelerator
 from peft import PeftModel
@@ -24,67 +21,22 @@ from rich.console import Console
 
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.labels import recase
-from whisper_peft.data.restoration import restore_text, word_key
+from whisper_peft.data.restoration import restore_text, word_key, written_words
+from whisper_peft.data.stream_pools import StreamPlace
 from whisper_peft.errors import AudioError, RecipeError
 from whisper_peft.evaluation.generation import check_language, generate_transcripts
 from whisper_peft.model.loading import Whisper
-from whisper_peft.pipeline.speech import CheckedStream, TrainingRows
-from whisper_peft.recipe.sections import Recipe
+from whisper_peft.pipeline.checked_stream import CheckedStream
+from whisper_peft.pipeline.speech import TrainingRows
+from whisper_peft.pipeline.transcript_store import TranscriptStore, describe_base
+from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.reporting.progress import EvalProgress
-from whisper_peft.reporting.run_report import write_text
 from whisper_peft.training.encoder_cache import RecordingDigests
 from whisper_peft.training.plan import TrainingPlan
 from whisper_peft.training.processes import on_main_process
 from whisper_peft.types import MAX_LABEL_TOKENS, SAMPLING_RATE, WINDOW_S, Segment, Utterance
 
 TRANSCRIPTS_FILE = "base_transcripts.jsonl"
-
-MOST_KEPT = 500_000
-"""Transcripts that are kept, of about 300 bytes each: what comes later is heard anew in each epoch."""
-
-
-@dataclass
-class TranscriptStore:
-    """What a base model wrote of recordings, by their content: a JSON line each, in one file.
-
-    A batch is added with one write, and a line that a crash left unfinished is cut off. The first line says
-    which model it was: what another one wrote is dropped.
-
-    Args:
-        path: The file.
-        base: What tells the model and how it listens.
-        writes: Whether this process adds to the file; one of them does.
-    """
-
-    path: Path
-    base: str
-    writes: bool = True
-    _kept: dict[str, str] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        header = json.dumps({"base": self.base}) + "\n"
-        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
-        whole = text[: text.rfind("\n") + 1] if text.startswith(header) else header
-        if self.writes and whole != text:
-            write_text(self.path, whole)
-        for line in whole.split("\n")[1:-1]:
-            row = json.loads(line)
-            self._kept[row["recording"]] = row["text"]
-
-    def find(self, recording: str) -> str | None:
-        """Return what was written of a recording."""
-        return self._kept.get(recording)
-
-    def keep(self, transcripts: dict[str, str]) -> None:
-        """Add what was written of several recordings."""
-        room = MOST_KEPT - len(self._kept)
-        unknown = [recording for recording in transcripts if recording not in self._kept]
-        new = {recording: transcripts[recording] for recording in unknown[: max(room, 0)]}
-        self._kept |= new
-        if self.writes and new:
-            rows = [{"recording": recording, "text": text} for recording, text in new.items()]
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 @dataclass
@@ -95,7 +47,7 @@ class Restorer:
         whisper: The model; an adapter is switched off while it listens.
         store: What it wrote before.
         language: Language of rows that have none of their own.
-        task: Task of the rows.
+        task: Task of rows that have none of their own.
         fits: Tells whether the decoder has room for a row's text; one that has not is put in sentence case.
         batch_size: Recordings heard together, at 30 s.
         rank: Number of this process, and
@@ -118,11 +70,9 @@ class Restorer:
         """Return the rows with restored text; those that cannot be heard are put in sentence case."""
         recordings = [self._digests((row,)).hex() for row in rows]
         written = {recording: self.store.find(recording) for recording in recordings}
-        # texts of like length are decoded together: a batch takes as long as its longest
         new = [place for place, recording in enumerate(recordings) if written[recording] is None]
-        new.sort(key=lambda place: (len(rows[place].text), place))
         done = len(rows) - len(new)
-        for batches in _chunks(list(_chunks(new, self.batch_size)), self.world_size):
+        for batches in _chunks(list(self._batches(rows, new)), self.world_size):
             mine = batches[self.rank] if self.rank < len(batches) else ()
             heard = self._gather({recordings[at]: text for at, text in self._listen(rows, mine)})
             self.store.keep({recording: text for recording, text in heard.items() if recording})
@@ -134,15 +84,17 @@ class Restorer:
             for row, recording in zip(rows, recordings, strict=True)
         ]
 
-    def stream(self, rows: Iterable[Utterance]) -> Iterator[Utterance]:
-        """Yield rows with restored text, heard as they pass, a batch at a time."""
-        waiting = iter(rows)
-        while some := list(itertools.islice(waiting, self.batch_size)):
-            yield from self(some)
-
     def _restored(self, row: Utterance, transcript: str) -> Utterance:
         changed = restored(row, transcript)
         return changed if self.fits(changed) else restored(row, "")
+
+    def _batches(self, rows: Sequence[Utterance], places: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Group rows of one task whose texts are of like length: a batch takes as long as its longest."""
+        by_task: dict[str, list[int]] = {}
+        for place in sorted(places, key=lambda place: (len(rows[place].text), place)):
+            by_task.setdefault(rows[place].task or self.task, []).append(place)
+        for alike in by_task.values():
+            yield from _chunks(alike, self.batch_size)
 
     def _listen(self, rows: Sequence[Utterance], places: Sequence[int]) -> Iterator[tuple[int, str]]:
         """Transcribe some of the rows with the base alone; what cannot be decoded was silent."""
@@ -152,13 +104,15 @@ class Restorer:
                 decoded[place] = decode(rows[place])
             except AudioError:
                 yield place, ""
-        model, heard = self.whisper.model, decoded.values()
+        if not decoded:
+            return
+        model, heard = self.whisper.model, list(decoded.values())
         with model.disable_adapter() if isinstance(model, PeftModel) else nullcontext():
             texts = generate_transcripts(
                 self.whisper,
                 [row.waveform[: int(WINDOW_S * SAMPLING_RATE)] for row in heard],
                 language=[check_language(self.whisper, row.language or self.language) for row in heard],
-                task=self.task,
+                task=heard[0].task or self.task,
             )
         yield from zip(decoded, texts, strict=True)
 
@@ -172,12 +126,16 @@ class Restorer:
 
 @dataclass
 class RestoredStream(CheckedStream):
-    """A checked stream whose text is restored as it passes."""
+    """A checked stream whose text is restored as it passes, a batch at a time."""
 
     restorer: Restorer = field(kw_only=True)
 
-    def __iter__(self) -> Iterator[Utterance]:
-        return self.restorer.stream(super().__iter__())
+    def numbered(self, place: StreamPlace, *, epoch: int) -> Iterator[tuple[int, Utterance]]:
+        """Yield the rows from a place on, each with its number in the source."""
+        waiting = super().numbered(place, epoch=epoch)
+        while some := list(itertools.islice(waiting, self.restorer.batch_size)):
+            numbers, rows = zip(*some, strict=True)
+            yield from zip(numbers, self.restorer(rows), strict=True)
 
 
 def restored(row: Utterance, transcript: str) -> Utterance:
@@ -194,41 +152,32 @@ def restored(row: Utterance, transcript: str) -> Utterance:
 
 def _recut(segments: Sequence[Segment], text: str) -> tuple[Segment, ...]:
     """Return timed parts with the words of a text, in its order; in sentence case where they have others."""
-    words = text.split()
-    if [word_key(word) for part in segments for word in part.text.split()] != [*map(word_key, words)]:
+    words = written_words(text)
+    parts = [written_words(segment.text) for segment in segments]
+    if [word_key(word) for part in parts for word in part] != [*map(word_key, words)]:
         return tuple(replace(segment, text=recase(segment.text, "sentence")) for segment in segments)
     coming = iter(words)
     return tuple(
-        replace(segment, text=" ".join(itertools.islice(coming, len(segment.text.split()))))
-        for segment in segments
+        replace(segment, text=" ".join(itertools.islice(coming, len(part))))
+        for segment, part in zip(segments, parts, strict=True)
     )
-
-
-def describe_base(whisper: Whisper, *, language: str | None, task: str) -> str:
-    """Return what tells a model and how it listens from all others, a digest of its weights included."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(whisper.core.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return f"{digest.hexdigest()} {whisper.precision.name} {whisper.quantize} {language} {task}"
 
 
 def restore_rows(
     rows: TrainingRows,
     whisper: Whisper,
     recipe: Recipe,
-    *,
     folder: Path,
     accelerator: Accelerator,
     console: Console,
 ) -> TrainingRows:
-    """Return the rows to learn from with the text that the base model helped to restore.
+    """Return the rows to learn from, with restored text where their source wants it.
 
     Rows of a local source are heard now, as many as the run will take steps with; those of a stream as they
     pass, by the model without its adapter.
 
     Args:
-        rows: Checked rows.
+        rows: Checked rows, with their labeller.
         whisper: The model, before anything learns.
         recipe: The run.
         folder: The run folder, where transcripts are kept.
@@ -238,41 +187,66 @@ def restore_rows(
     Raises:
         RecipeError: If a stream is to be heard by a model that changes, or by several processes.
     """
-    if isinstance(rows.utterances, CheckedStream):
-        _refuse_unfit_stream(recipe, accelerator.num_processes)
-    labeller = copy.copy(rows.collator.labeller)
-    labeller.text_case = "as-is"
-    rows = replace(rows, collator=replace(rows.collator, labeller=labeller))
-    base = describe_base(whisper, language=recipe.model.language, task=recipe.model.task)
-    path = folder / TRANSCRIPTS_FILE
-    if accelerator.num_processes > 1:  # written before others read it
-        on_main_process(accelerator, lambda: TranscriptStore(path, base))
+    labeller = rows.collator.labeller
+    cases = {None: labeller.text_case, **labeller.mixed_cases}
+    if "restore" not in cases.values():
+        return rows
+    written = copy.copy(labeller)
+    written.text_case, *mixed = ("as-is" if case == "restore" else case for case in cases.values())
+    written.mixed_cases = dict(zip(labeller.mixed_cases, mixed, strict=True))
     restorer = Restorer(
         whisper=whisper,
-        store=TranscriptStore(path, base, writes=accelerator.is_main_process),
+        store=_open_store(folder / TRANSCRIPTS_FILE, whisper, recipe.model, accelerator),
         language=recipe.model.language,
         task=recipe.model.task,
-        fits=lambda row: labeller.length(row) <= MAX_LABEL_TOKENS,
+        fits=lambda row: written.length(row) <= MAX_LABEL_TOKENS,
         batch_size=recipe.eval.batch_size,
         rank=accelerator.process_index,
         world_size=accelerator.num_processes,
     )
-    if isinstance(rows.utterances, CheckedStream):
-        stream = rows.utterances
-        restoring = RestoredStream(stream.source, stream.labeller, stream.recipe, restorer=restorer)
-        return replace(rows, utterances=restoring)
-    plan = TrainingPlan(recipe, rows.utterances, rows.collator, whisper.config, accelerator.num_processes)
-    wanted = rows_in_plan(plan)
-    heard = [row for row in rows.utterances if row.id in wanted]
+    wanted = rows_in_plan(recipe, rows, whisper, accelerator.num_processes)
+
+    def changed(utterances: Sequence[Utterance] | Iterable[Utterance], source: str | None) -> Any:
+        if cases[source] != "restore":
+            return utterances
+        if isinstance(utterances, CheckedStream):
+            _refuse_unfit_stream(recipe, accelerator.num_processes)
+            return RestoredStream(utterances.source, utterances.labeller, recipe, restorer=restorer)
+        return _restore_local(restorer, list(utterances), wanted, console)
+
+    return replace(
+        rows,
+        utterances=changed(rows.utterances, None),
+        collator=replace(rows.collator, labeller=written),
+        mixed=tuple(replace(one, utterances=changed(one.utterances, one.speech.name)) for one in rows.mixed),
+    )
+
+
+def _open_store(
+    path: Path, whisper: Whisper, section: ModelSection, accelerator: Accelerator
+) -> TranscriptStore:
+    base = describe_base(whisper, language=section.language, task=section.task)
+    if accelerator.num_processes > 1:  # written before others read it
+        on_main_process(accelerator, lambda: TranscriptStore(path, base))
+    return TranscriptStore(path, base, writes=accelerator.is_main_process)
+
+
+def _restore_local(
+    restorer: Restorer, rows: Sequence[Utterance], wanted: set[str] | None, console: Console
+) -> tuple[Utterance, ...]:
+    """Return the rows with restored text; those that the run does not hear are put in sentence case."""
+    heard = [row for row in rows if wanted is None or row.id in wanted]
     with EvalProgress(len(heard), "restoring text", console=console) as progress:
         restorer.progress = progress.update
         written = {row.id: row for row in restorer(heard)}
-    every = tuple(written.get(row.id) or restored(row, "") for row in rows.utterances)
-    return replace(rows, utterances=every)
+    return tuple(written.get(row.id) or restored(row, "") for row in rows)
 
 
-def rows_in_plan(plan: TrainingPlan) -> set[str]:
-    """Return the ids of the rows of the first epoch that a run takes steps with."""
+def rows_in_plan(recipe: Recipe, rows: TrainingRows, whisper: Whisper, processes: int) -> set[str] | None:
+    """Return the ids of the rows that a run takes steps with; None where it may be all of them."""
+    if rows.mixed or not isinstance(rows.utterances, Sequence):
+        return None
+    plan = TrainingPlan(recipe, rows.utterances, rows.collator, whisper.config, processes)
     steps = itertools.islice(plan.steps(epoch=0, skip=0), plan.total_steps)
     return {row.id for step in steps for row in step.utterances}
 

@@ -17,6 +17,10 @@ LEAST_PER_100_WORDS = 1.0
 """Commas or digits have come or gone when there are three times as many or few, and any to speak of."""
 
 
+LEAST_UTTERANCES = 20
+"""Of fewer transcripts a share says too little."""
+
+
 @dataclass(frozen=True, slots=True)
 class StyleMeasure:
     """One number of a style: its title in a table, how it is printed, and what a sentence says of it."""
@@ -65,11 +69,11 @@ STYLE_MEASURES = {
 
 def style_drift(evaluation: EvaluationRecord | None) -> str | None:
     """Say what the tuned model writes otherwise; None where little moved or not both were measured."""
-    before = evaluation.before.style if evaluation and evaluation.before else None
-    after = evaluation.after.style if evaluation and evaluation.after else None
-    if before is None or after is None:
+    before = evaluation.before if evaluation else None
+    after = evaluation.after if evaluation else None
+    if not (before and after and before.style and after.style) or after.utterances < LEAST_UTTERANCES:
         return None
-    changes = _changes(before, after)
+    changes = _changes(before.style, after.style)
     return f"The tuned model writes otherwise: {'; '.join(changes)}." if changes else None
 
 
