@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import datasets
 
-from whisper_peft.data.rows import Columns, find_columns, to_utterance
+from whisper_peft.data.patience import ask_patiently, read_patiently
+from whisper_peft.data.rows import Columns, find_columns, refusal, to_utterance
 from whisper_peft.data.splits import split_key
 from whisper_peft.errors import DataError, did_you_mean
 from whisper_peft.recipe.sections import DataSection
@@ -29,10 +31,16 @@ class HubRows:
     skipped: Counter[str] = field(default_factory=Counter, compare=False)
 
     def __iter__(self) -> Iterator[Utterance]:
+        self.skipped.clear()
         for split in self.splits:
-            rows = _stream(self.repo, self.config, split)
-            for number, row in enumerate(undecoded(rows, self.columns.audio)):
-                yield to_utterance(row, self.columns, fallback_id=f"{split}:{number}")
+            for number, row in enumerate(read_patiently(partial(self._open_at, split), name=self.repo)):
+                if (reason := refusal(row, self.columns)) is not None:
+                    self.skipped[reason] += 1
+                else:
+                    yield to_utterance(row, self.columns, fallback_id=f"{split}:{number}")
+
+    def _open_at(self, split: str, row: int) -> Iterator[Any]:
+        return iter(undecoded(_stream(self.repo, self.config, split), self.columns.audio).skip(row))
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class HubCorpus:
         splits = self.splits if split is None else (split,)
         first = _stream(self.name, config, splits[0])
         names = first.column_names or list(next(iter(first), {}))
-        columns = find_columns(names, self.section, source=self.name)
+        columns = find_columns(names, self.section, source=self.name, cut=True)
         return HubRows(self.name, config, splits, columns)
 
 
@@ -98,9 +106,9 @@ def _stream(repo: str, config: str | None, split: str) -> Any:
 
 
 def _ask(repo: str, question: Callable[[], Any]) -> Any:
-    """Put a question to the Hub; say in a sentence why there is no answer."""
+    """Put a question to the Hub, patiently; say in a sentence why there is no answer."""
     try:
-        return question()
+        return ask_patiently(question, name=f"the Hub ({repo})")
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         why = f"it is no path here, and the Hub does not give it ({type(error).__name__}: {error})".split(
             "\n"

@@ -17,12 +17,15 @@ from typing import Any
 import datasets
 
 from whisper_peft.data.hub import undecoded
-from whisper_peft.data.rows import Columns, find_columns, to_utterance
+from whisper_peft.data.rows import Columns, find_columns, refusal, to_utterance
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance
 
 logger = logging.getLogger(__name__)
+
+_STORED = datasets.Dataset | datasets.IterableDataset
+"""Tables whose rows hold their recordings, cut already."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,17 @@ class TableRows:
         return sum(sizes) if len(sizes) == len(self.tables) else None
 
     def __iter__(self) -> Iterator[Utterance]:
+        self.skipped.clear()
         for split, table in self.tables.items():
             for number, row in enumerate(table):
-                yield self._utterance(f"{split}:{number}", row)
+                if (
+                    self.columns is not None
+                    and isinstance(row, Mapping)
+                    and (reason := refusal(row, self.columns))
+                ):
+                    self.skipped[reason] += 1
+                else:
+                    yield self._utterance(f"{split}:{number}", row)
 
     def _utterance(self, position: str, row: Any) -> Utterance:
         if isinstance(row, Utterance):
@@ -83,8 +94,13 @@ class TableCorpus:
         return TableRows(tables, self.columns, self.numbered_ids)
 
 
-def open_table(source: Any, section: DataSection) -> TableCorpus:
+def open_table(source: Any, section: DataSection, *, name: str | None = None) -> TableCorpus:
     """Find the splits and the columns of a data set, a mapping of splits to data sets, or any iterable.
+
+    Args:
+        source: The rows.
+        section: The columns that the recipe names.
+        name: What messages call it. None: the type that was given as data.source.
 
     Raises:
         DataError: If it cannot be iterated more than once, has no rows, or lacks a column.
@@ -94,7 +110,7 @@ def open_table(source: Any, section: DataSection) -> TableCorpus:
         >>> open_table(rows, DataSection()).splits
         ('dev',)
     """
-    name = f"the {type(source).__name__} given as data.source"
+    name = name or f"the {type(source).__name__} given as data.source"
     is_split = isinstance(source, Mapping)
     tables = {str(split): table for split, table in source.items()} if is_split else {"row": source}
     for table in tables.values():
@@ -102,7 +118,8 @@ def open_table(source: Any, section: DataSection) -> TableCorpus:
     names = _column_names(tables, name)
     if names is None:
         return TableCorpus(name, tables, None, tuple(tables) if is_split else (), numbered_ids=False)
-    columns = find_columns(names, section, source=name)
+    stored = all(isinstance(table, _STORED) for table in tables.values())
+    columns = find_columns(names, section, source=name, cut=stored)
     tables = {split: _undecoded(table, columns) for split, table in tables.items()}
     numbered = any(_repeats_ids(table, columns, name) for table in tables.values())
     if not is_split and columns.split is not None:
@@ -121,11 +138,12 @@ def _check_table(table: Any, name: str) -> None:
 
 
 def _column_names(tables: Mapping[str, Iterable[Any]], name: str) -> set[str] | None:
-    """Return the columns of the first rows, None where they are utterances."""
+    """Return the columns of a list, or of a stream's first row; None where they are utterances."""
     names: set[str] = set()
     for table in tables.values():
-        known = table.column_names if isinstance(table, datasets.Dataset | datasets.IterableDataset) else None
-        for row in [dict.fromkeys(known)] if known else itertools.islice(table, 1):
+        known = table.column_names if isinstance(table, _STORED) else None
+        first = table if isinstance(table, list | tuple) else itertools.islice(table, 1)
+        for row in [dict.fromkeys(known)] if known else first:
             if isinstance(row, Utterance):
                 return None
             if not isinstance(row, Mapping):
@@ -142,7 +160,7 @@ def _refuse_row(row: Any) -> DataError:
 
 
 def _undecoded(table: Iterable[Any], columns: Columns) -> Iterable[Any]:
-    if isinstance(table, datasets.Dataset | datasets.IterableDataset):
+    if isinstance(table, _STORED):
         read = table.select_columns(list(columns.names)) if table.column_names else table
         table = undecoded(read, columns.audio)
     return table

@@ -4,118 +4,145 @@ Relative paths are of the manifest's folder. Absolute paths are taken as they ar
 user's own; a relative path that climbs out of the folder with `..` is skipped and counted as `path-outside`,
 so that a corpus from elsewhere cannot reach into the reader's files unseen. A row that is no row (no JSON
 object, no path, more or fewer cells than columns) is skipped and counted as `malformed-row`.
-
-Rows are read from the file at each pass, so a long manifest costs no memory and a source travels to a worker
-process as a few paths.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any, TextIO
 
-from whisper_peft.data.rows import Columns, find_columns, leaves_folder, to_utterance
+from whisper_peft.data.local_corpora import LocalCorpus, leaves_folder, reading
+from whisper_peft.data.rows import Columns, find_columns, names_speech, refusal, to_utterance
 from whisper_peft.data.splits import is_for_scoring, is_for_training
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance
 
 MANIFEST_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
-_METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.tsv")
+_TABLE_SUFFIXES = (".jsonl", ".csv", ".tsv")
+"""Those that are a manifest wherever they lie; a `.json` may be anything."""
 
 
 def metadata_files(folder: Path) -> tuple[Path, ...]:
     """Return the metadata files of a folder: one in it, or one in each of its split folders."""
     places = [folder, *sorted(child for child in folder.iterdir() if _names_a_split(child.name))]
-    found = [place / name for place in places for name in _METADATA_NAMES if (place / name).is_file()]
+    names = [f"metadata{suffix}" for suffix in _TABLE_SUFFIXES]
+    found = [place / name for place in places for name in names if (place / name).is_file()]
     return tuple(found[:1] if found and found[0].parent == folder else found)
 
 
-@dataclass(frozen=True)
-class ManifestRows:
-    """The rows of manifest files, in the order they are written; of one split, or all of them."""
+def manifests_in(folder: Path) -> tuple[Path, ...]:
+    """Return the manifests of a folder: one for each split, named after it, or the only one.
 
-    files: tuple[Path, ...]
-    columns: tuple[Columns, ...]
-    """The columns of each file."""
-    split: str | None = None
-    is_stream: bool = False
-    skipped: Counter[str] = field(default_factory=Counter, compare=False)
-
-    @property
-    def count(self) -> int:
-        """Rows there are, counted by a pass over the text."""
-        return sum(1 for _ in self)
-
-    def __iter__(self) -> Iterator[Utterance]:
-        self.skipped.clear()
-        for file, columns in zip(self.files, self.columns, strict=True):
-            for line, row in _read(file):
-                if self.split is None or row is None or _split_of(row, columns, file) == self.split:
-                    reason = _refusal(row, columns)
-                    if row is None or reason is not None:
-                        self.skipped[reason or "malformed-row"] += 1
-                    else:
-                        name = _name_of(row[columns.audio]) or f"{file.stem}:{line}"
-                        yield to_utterance(row, columns, fallback_id=name, folder=file.parent)
+    A table without columns for recordings and text, as public corpora name them, is none.
+    """
+    tables = sorted(file for file in folder.iterdir() if file.suffix in _TABLE_SUFFIXES and file.is_file())
+    found = tuple(file for file in tables if names_speech(column_names(file)))
+    by_split = tuple(file for file in found if _names_a_split(file.stem))
+    return by_split if len(by_split) > 1 else found if len(found) == 1 else ()
 
 
-@dataclass(frozen=True)
-class ManifestCorpus:
-    """Manifest files and the splits that their rows, their recordings' folders or they themselves name."""
-
-    name: str
-    rows: ManifestRows
-    splits: tuple[str, ...]
-    config: str = ""
-
-    def select(self, split: str | None) -> ManifestRows:
-        """Return the rows of a split, or all of them."""
-        return ManifestRows(self.rows.files, self.rows.columns, split)
+def column_names(file: Path, rows: int | None = 1) -> dict[str, None]:
+    """Return the columns of a manifest's first rows, or of all rows, in order."""
+    names: dict[str, None] = {}
+    for _, row in itertools.islice(_read(file), rows):
+        names.update(dict.fromkeys(row or ()))
+    return names
 
 
-def open_manifests(files: tuple[Path, ...], section: DataSection, *, name: str) -> ManifestCorpus:
+def open_manifests(
+    files: tuple[Path, ...], section: DataSection, *, name: str, named_by_file: bool = False
+) -> LocalCorpus:
     """Read the columns and the splits of manifest files.
+
+    Args:
+        files: The manifests.
+        section: The columns that the recipe names.
+        name: Where the corpus lies.
+        named_by_file: Whether each file is named after its split.
 
     Raises:
         DataError: If a file is no UTF-8 text, has no row, or lacks a column.
     """
-    all_columns: list[Columns] = []
-    splits: set[str | None] = set()
-    for file in files:
-        names: dict[str, None] = {}
-        for _, row in _read(file):
-            names.update(dict.fromkeys(row or ()))
-        if not names:
-            raise DataError(f"{file} has no row to read", "it is empty or in another format", _FORMATS)
-        columns = find_columns(names, section, source=str(file))
-        all_columns.append(columns)
-        splits.update(_split_of(row, columns, file) for _, row in _read(file) if row is not None)
-    named = tuple(sorted(split for split in splits if split is not None))
-    return ManifestCorpus(name, ManifestRows(files, tuple(all_columns)), named)
+    manifests = [open_manifest(file, section, named_by_file=named_by_file) for file in files]
+    splits = {split for manifest in manifests for split in manifest.splits()}
+    readers = {
+        split: tuple(replace(manifest, split=split) for manifest in manifests)
+        for split in sorted(split for split in splits if split is not None)
+    }
+    return LocalCorpus(name, readers, every=tuple(manifests))
+
+
+def open_manifest(
+    file: Path, section: DataSection, *, folder: Path | None = None, named_by_file: bool = False
+) -> Manifest:
+    """Read the columns of a manifest.
+
+    Args:
+        file: The manifest.
+        section: The columns that the recipe names.
+        folder: Where its recordings lie. None: beside it.
+        named_by_file: Whether its rows are of the split that it is named after.
+
+    Raises:
+        DataError: If it is no UTF-8 text, has no row, or lacks a column.
+    """
+    names = column_names(file, rows=None)
+    if not names:
+        raise DataError(f"{file} has no row to read", "it is empty or in another format", _FORMATS)
+    columns = find_columns(names, section, source=str(file))
+    return Manifest(file, columns, folder or file.parent, named_by_file=named_by_file)
 
 
 _FORMATS = "write one JSON object a line (jsonl), or a header and rows (csv with commas, tsv with tabs)"
 
 
-def _split_of(row: Mapping[str, Any], columns: Columns, file: Path) -> str | None:
-    if columns.split is not None:
-        return str(row[columns.split]) if row.get(columns.split) else None
-    places = [file.parent.name, str(row.get(columns.audio) or "").split("/")[0]]
-    return next((place for place in places if _names_a_split(place)), None)
+@dataclass(frozen=True)
+class Manifest:
+    """A reader of one manifest's rows: those of a split, or all of them."""
 
+    file: Path
+    columns: Columns
+    folder: Path
+    split: str | None = None
+    named_by_file: bool = False
 
-def _refusal(row: Mapping[str, Any] | None, columns: Columns) -> str | None:
-    """Return the reason why a row cannot be an utterance, if there is one."""
-    audio = row.get(columns.audio) if row is not None else None
-    if not isinstance(audio, str):
-        return "malformed-row"
-    return "path-outside" if leaves_folder(audio) else None
+    def __call__(self, skipped: Counter[str]) -> Iterator[Utterance]:
+        """Yield the rows in the order they are written."""
+        for line, row in _read(self.file):
+            if self.split is not None and row is not None and self._split_of(row) != self.split:
+                continue
+            reason = self._refusal(row)
+            if row is None or reason is not None:
+                skipped[reason or "malformed-row"] += 1
+            else:
+                name = _name_of(row[self.columns.audio]) or f"{self.file.stem}:{line}"
+                yield to_utterance(row, self.columns, fallback_id=name, folder=self.folder)
+
+    def splits(self) -> set[str | None]:
+        """Return the splits that the rows, their recordings' folders or the file itself name."""
+        return {self._split_of(row) for _, row in _read(self.file) if row is not None}
+
+    def _split_of(self, row: Mapping[str, Any]) -> str | None:
+        if self.named_by_file:
+            return self.file.stem
+        if self.columns.split is not None:
+            return str(row[self.columns.split]) if row.get(self.columns.split) else None
+        places = [self.file.parent.name, str(row.get(self.columns.audio) or "").split("/")[0]]
+        return next((place for place in places if _names_a_split(place)), None)
+
+    def _refusal(self, row: Mapping[str, Any] | None) -> str | None:
+        """Return the reason why a row cannot be an utterance, if there is one."""
+        audio = row.get(self.columns.audio) if row is not None else None
+        if row is None or not isinstance(audio, str):
+            return "malformed-row"
+        return "path-outside" if leaves_folder(audio) else refusal(row, self.columns)
 
 
 def _name_of(audio: str) -> str:
@@ -129,22 +156,24 @@ def _names_a_split(folder: str) -> bool:
 
 
 def _read(file: Path) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
-    """Yield each row with its number; None for one that is malformed."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            rows = (
-                _delimited_rows(lines, file.suffix)
-                if file.suffix in (".csv", ".tsv")
-                else map(_json_row, lines)
-            )
-            yield from ((number, row) for number, row in enumerate(rows, 1) if row != {})
-    except UnicodeDecodeError as error:
-        why = f"byte {error.start} is no UTF-8"
-        raise DataError(f"{file} cannot be read", why, "save it as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"{file} cannot be read", str(error), _FORMATS) from error
-    except OSError as error:
-        raise DataError(f"{file} cannot be read", str(error.strerror), "check its permissions") from error
+    """Yield each row with its number; None for one that is malformed.
+
+    Bytes that are no UTF-8 become halves of characters, by which the row is known as `not-utf8`; in paths
+    they are what names the file.
+    """
+    with reading(file), _opened(file) as lines:
+        is_table = file.suffix in (".csv", ".tsv")
+        rows = _delimited_rows(lines, file) if is_table else map(_json_row, lines)
+        yield from ((number, row) for number, row in enumerate(rows, 1) if row != {})
+
+
+def _opened(file: Path) -> TextIO:
+    """Open a manifest as UTF-8, or as the UTF-16 that spreadsheet programs write."""
+    with file.open("rb") as start:
+        is_utf16 = start.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    if is_utf16:
+        return file.open(encoding="utf-16", newline="")
+    return file.open(encoding="utf-8-sig", newline="", errors="surrogateescape")
 
 
 def _json_row(line: str) -> Mapping[str, Any] | None:
@@ -157,17 +186,35 @@ def _json_row(line: str) -> Mapping[str, Any] | None:
     return row if isinstance(row, dict) and row else None
 
 
-def _delimited_rows(lines: TextIO, suffix: str) -> Iterator[Mapping[str, Any] | None]:
+def _delimited_rows(lines: TextIO, file: Path) -> Iterator[Mapping[str, Any] | None]:
     """Read CSV as RFC 4180 has it; TSV literally, since Common Voice has quotes inside cells."""
-    reader = (
-        csv.reader(lines)
-        if suffix == ".csv"
+    reader: Iterator[list[str] | None] = (
+        _csv_rows(lines)
+        if file.suffix == ".csv"
         else ([_unquoted(cell) for cell in line.rstrip("\r\n").split("\t")] for line in lines if line.strip())
     )
-    header = next(reader, [])
+    header = next(reader, None) or []
+    if repeated := [name for name, count in Counter(header).items() if name and count > 1]:
+        raise DataError(
+            f"{file} has the column {repeated[0]!r} twice", "one would hide the other", "rename one"
+        )
     for cells in reader:
-        if cells:
-            yield dict(zip(header, cells, strict=True)) if len(cells) == len(header) else None
+        if cells != []:
+            fits = cells is not None and len(cells) == len(header)
+            yield dict(zip(header, cells or (), strict=True)) if fits else None
+
+
+def _csv_rows(lines: TextIO) -> Iterator[list[str] | None]:
+    """Yield the cells of each row; None for each line of one whose quotes do not match, or that is vast."""
+    reader = csv.reader(lines, strict=True)
+    while True:
+        before = reader.line_num
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield from itertools.repeat(None, max(reader.line_num - before, 1))
 
 
 def _unquoted(cell: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from whisper_peft.data.local_corpora import LocalCorpus
 from whisper_peft.errors import DataError
 from whisper_peft.types import Utterance
 
@@ -53,50 +54,25 @@ def _has_chapters(speaker: Path) -> bool:
     return any(speaker.glob("*/*.trans.txt"))
 
 
-@dataclass(frozen=True)
-class FolderRows:
-    """The utterances of unpacked split folders, sorted by path."""
+def open_split_folders(folders: dict[str, Path], *, name: str) -> LocalCorpus:
+    """Return the corpus of unpacked splits.
 
-    folders: tuple[Path, ...]
-    is_stream: bool = False
-    skipped: Counter[str] = field(default_factory=Counter, compare=False)
+    Args:
+        folders: What `split_folders` found.
+        name: Where the corpus lies.
+    """
+    return LocalCorpus(name, {split: (partial(_read, folder),) for split, folder in folders.items()})
 
-    @property
-    def count(self) -> int:
-        """Rows there are, counted by a pass over the transcripts."""
-        return sum(1 for _ in self)
 
-    def __iter__(self) -> Iterator[Utterance]:
-        self.skipped.clear()
-        for folder in self.folders:
-            for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
-                yield from self._chapter(chapter)
-
-    def _chapter(self, chapter: Path) -> Iterator[Utterance]:
+def _read(folder: Path, skipped: Counter[str]) -> Iterator[Utterance]:
+    """Yield the utterances of a split, sorted by path."""
+    for chapter in sorted(path for path in folder.glob("*/*") if path.is_dir()):
         texts: dict[str, str] = {}
-        for file in sorted(chapter.glob("*.trans.txt")):
+        for file in sorted(path for path in chapter.glob("*.trans.txt") if path.is_file()):
             texts.update(read_transcripts(file.read_bytes(), source=str(file)))
         texts |= {path.stem: "" for path in chapter.glob("*.flac") if path.stem not in texts}
         for name, text in sorted(texts.items()):
             if "/" in name:
-                self.skipped["path-outside"] += 1
+                skipped["path-outside"] += 1
             else:
                 yield Utterance(name, chapter / f"{name}.flac", text, speaker_id=chapter.parent.name)
-
-
-@dataclass(frozen=True)
-class FolderCorpus:
-    """The unpacked splits of a corpus."""
-
-    name: str
-    folders: dict[str, Path]
-    config: str = ""
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits."""
-        return tuple(self.folders)
-
-    def select(self, split: str | None) -> FolderRows:
-        """Return the rows of a split, or all of them."""
-        return FolderRows(tuple(self.folders.values()) if split is None else (self.folders[split],))

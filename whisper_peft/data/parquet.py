@@ -1,16 +1,18 @@
 """Local parquet shards as the Hub stores speech: `audio` is a struct of encoded bytes and a path.
 
 Rows are read a few at a time, so memory does not grow with the corpus; only the columns that are needed are
-read. A shard's split is found, as on the Hub, from its name (`train-00000-of-00014.parquet`,
+read. A row's recording is taken whole, whatever columns of times say: it was cut before it was stored. A
+shard's split is found, as on the Hub, from its name (`train-00000-of-00014.parquet`,
 `train.clean.100.parquet`) or its folder (`clean/train.100/0000.parquet`), else from a `split` column.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from whisper_peft.data.rows import Columns, find_columns, to_utterance
+from whisper_peft.data.local_corpora import leaves_folder
+from whisper_peft.data.rows import Columns, find_columns, refusal, to_utterance
+from whisper_peft.data.skipping import Keeps, PassedOver
 from whisper_peft.data.splits import is_for_scoring, is_for_training, split_key
 from whisper_peft.errors import DataError, did_you_mean
 from whisper_peft.recipe.sections import DataSection
@@ -56,10 +60,40 @@ class ParquetRows:
         return sum(pc.sum(pc.equal(column, self.split)).as_py() or 0 for column in values)
 
     def __iter__(self) -> Iterator[Utterance]:
+        self.skipped.clear()
         for shard in self.shards:
-            for number, row in enumerate(_rows(shard, self.columns)):
-                if self.split is None or row[str(self.columns.split)] == self.split:
-                    yield self._utterance(shard, number, row)
+            for _, utterance in self._read(shard, self.columns.names):
+                yield utterance
+
+    def after(self, count: int, keeps: Keeps) -> Iterator[Utterance]:
+        """Yield the rows that `keeps` wants, without the first `count`, whose recordings are not read."""
+        self.skipped.clear()
+        passed = PassedOver(count, self.shards[0].parent.name)
+        for shard in self.shards:
+            first = self._first_past(shard, passed, keeps)
+            if first is not None:
+                rows = self._read(shard, self.columns.names, first)
+                yield from (utterance for _, utterance in rows if keeps(utterance))
+
+    def _first_past(self, shard: Path, passed: PassedOver, keeps: Keeps) -> int | None:
+        """Return the first row of a shard that is not passed over, None if all are."""
+        if passed.passed == passed.count:
+            return 0
+        texts = [name for name in self.columns.names if name != self.columns.audio]
+        for number, utterance in self._read(shard, texts):
+            if keeps(utterance) and passed.is_past():
+                return number
+        return None
+
+    def _read(self, shard: Path, columns: Sequence[str], first: int = 0) -> Iterator[tuple[int, Utterance]]:
+        """Yield the rows of a shard from one on, with their numbers; without audio if it is no column."""
+        for number, row in enumerate(_rows(shard, columns, first), first):
+            if self.split is not None and row[str(self.columns.split)] != self.split:
+                continue
+            if (reason := _reaching_out(row, self.columns) or refusal(row, self.columns)) is not None:
+                self.skipped[reason] += 1
+            else:
+                yield number, self._utterance(shard, number, row)
 
     def _utterance(self, shard: Path, number: int, row: dict[str, Any]) -> Utterance:
         position = f"{shard.parent.name}/{shard.stem}:{number}"
@@ -88,7 +122,8 @@ class ParquetCorpus:
 
 def shards_in(path: Path) -> tuple[Path, ...]:
     """Return the shard that a path is, or those anywhere in the folder that it is."""
-    return tuple(sorted(path.rglob("*.parquet"))) if path.is_dir() else (path,)
+    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    return tuple(file for file in files if file.suffix == ".parquet" and file.is_file())
 
 
 def open_shards(path: Path, section: DataSection, *, name: str) -> ParquetCorpus:
@@ -105,13 +140,20 @@ def open_shards(path: Path, section: DataSection, *, name: str) -> ParquetCorpus
         by_split[split] = (*by_split.get(split, ()), shard)
     _drop_repeats(by_split)
     shards = tuple(shard for shards in by_split.values() for shard in shards)
-    columns = find_columns(_open(shards[0]).schema_arrow.names, section, source=str(shards[0]))
+    columns = find_columns(_open(shards[0]).schema_arrow.names, section, source=str(shards[0]), cut=True)
     _check_columns(shards, columns)
     splits = [split for split in by_split if split is not None]
     if not splits and columns.split is not None:
         splits = sorted({value for shard in shards for value in _values(shard, columns.split)})
     numbered = columns.id is not None and _repeats(shards, columns.id, name)
     return ParquetCorpus(name, by_split, columns, tuple(splits), numbered, _shared_folder(splits))
+
+
+def _reaching_out(row: Mapping[str, Any], columns: Columns) -> str | None:
+    """Return `path-outside` for a row whose recording is a path out of its shard's folder."""
+    audio = row.get(columns.audio)
+    path = audio.get("path") if isinstance(audio, Mapping) and not audio.get("bytes") else audio
+    return "path-outside" if isinstance(path, str) and leaves_folder(path) else None
 
 
 def _configured(path: Path, config: str | None) -> Path:
@@ -167,10 +209,17 @@ def _open(shard: Path) -> pq.ParquetFile:
         raise DataError(f"{shard} cannot be read", str(error), "download it again") from error
 
 
-def _rows(shard: Path, columns: Columns) -> Iterator[dict[str, Any]]:
+def _rows(shard: Path, columns: Sequence[str], first: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a shard from one on; the row groups before it are not read."""
     try:
-        for batch in _open(shard).iter_batches(_ROWS_AT_A_TIME, columns=list(columns.names)):
-            yield from batch.to_pylist()
+        file = _open(shard)
+        sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        starts = [0, *itertools.accumulate(sizes)]
+        groups = [group for group, end in enumerate(starts[1:]) if end > first]
+        to_drop = first - starts[groups[0]] if groups else 0
+        for batch in file.iter_batches(_ROWS_AT_A_TIME, row_groups=groups, columns=list(columns)):
+            yield from batch.slice(min(to_drop, len(batch))).to_pylist()
+            to_drop = max(to_drop - len(batch), 0)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{shard} cannot be read to its end", str(error), "download it again") from error
 

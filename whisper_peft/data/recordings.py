@@ -18,10 +18,23 @@ AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aif", ".aiff", ".au", ".caf", ".w64"}
 )
 
+_CONTAINER_SUFFIXES = frozenset({".aac", ".amr", ".mka", ".mkv", ".mov", ".mp4", ".webm", ".wma"})
+"""Those that need ffmpeg; people keep speech in them, but hardly noise."""
+
 CACHE_BYTES = 128 * 1024 * 1024
 """Decoded recordings that one process holds: 35 minutes at 16 kHz in float32."""
 
 Reader = Callable[[Path], Waveform]
+
+
+def is_recording(file: Path) -> bool:
+    """Tell whether a file is a recording, by its suffix.
+
+    Example:
+        >>> is_recording(Path("talk.WAV")), is_recording(Path("talk.txt"))
+        (True, False)
+    """
+    return file.suffix.lower() in AUDIO_SUFFIXES | _CONTAINER_SUFFIXES
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Where utterances come from: a path of any known kind, a name on the Hub, or an object in memory.
+"""Where utterances come from: a path of any known kind, a name on the Hub, a plug-in, or an object in memory.
 
 Every kind gives the same: undecoded utterances in a fixed order, as often as they are asked for. A *local*
 source is cheap to look through before the expensive part begins; a *stream* is read a row at a time.
@@ -10,43 +10,22 @@ import dataclasses
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from whisper_peft.data.archives import ARCHIVE_SUFFIXES, archives_in, open_archives
 from whisper_peft.data.held_out import HOLD_OUT_SEED, HoldOut, choose_hold_out
 from whisper_peft.data.hub import open_hub
 from whisper_peft.data.in_memory import open_table
-from whisper_peft.data.manifests import MANIFEST_SUFFIXES, metadata_files, open_manifests
-from whisper_peft.data.openslr import FolderCorpus, split_folders
-from whisper_peft.data.parquet import open_shards, shards_in
-from whisper_peft.data.splits import Choice, Role, choose, choose_named, split_key
-from whisper_peft.errors import DataError
+from whisper_peft.data.kinds import PATH_SUFFIXES, Corpus, Rows, is_there, open_path
+from whisper_peft.data.named_sources import open_plug_in, plug_in_named
+from whisper_peft.data.skipping import Keeps, rows_after
+from whisper_peft.data.splits import EVERY_ROW, Choice, Role, choose, choose_named, split_key
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance
 
 logger = logging.getLogger(__name__)
-
-
-class Rows(Protocol):
-    """Utterances of one kind of source."""
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether rows bring their recordings along, so that looking through them is not cheap."""
-
-    @property
-    def count(self) -> int | None:
-        """Rows there are, None where only reading them all would tell."""
-
-    @property
-    def skipped(self) -> Mapping[str, int]:
-        """Rows that the last pass could not offer, by reason."""
-
-    def __iter__(self) -> Iterator[Utterance]:
-        """Yield undecoded utterances, from the first one at each call."""
 
 
 class Source(Rows, Protocol):
@@ -63,16 +42,6 @@ class Source(Rows, Protocol):
     @property
     def sentence(self) -> str:
         """What was opened and why, in one line."""
-
-
-class _Corpus(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def config(self) -> str: ...
-    @property
-    def splits(self) -> Sequence[str]: ...
-    def select(self, split: str | None) -> Rows: ...
 
 
 @dataclass(frozen=True)
@@ -102,6 +71,15 @@ class Selection:
         if self.hold_out is None:
             return self.rows.count
         return None if self.is_stream else sum(1 for _ in self)
+
+    def after(self, count: int, keeps: Keeps) -> Iterator[Utterance]:
+        """Yield the rows that `keeps` wants, without the first `count`, unread as far as the kind allows."""
+        if not self.is_stream:  # ids are made unique from the first row on
+            return rows_after(iter(self), count, keeps)
+        hold_out, held = self.hold_out, self.keeps_held_out
+        if hold_out is None:
+            return rows_after(self.rows, count, keeps)
+        return rows_after(self.rows, count, lambda row: hold_out(row) == held and keeps(row))
 
     def __iter__(self) -> Iterator[Utterance]:
         rows: Iterable[Utterance] = self.rows
@@ -149,79 +127,46 @@ def open_source(section: DataSection, split_name: str, *, seed: int = HOLD_OUT_S
     return _select(corpus, choice, seed, purpose="rows")
 
 
-def recognise(path: Path) -> str:
-    """Name the kind of data at a path: openslr-folder, openslr-tar, metadata-folder, manifest or parquet.
+def open_splits(section: DataSection) -> tuple[Source, ...]:
+    """Open every split of a source, or all rows of one that has none.
 
     Raises:
-        DataError: If there is nothing, or nothing of a known kind.
+        DataError: If the source is missing, empty or of no known kind.
 
     Example:
-        >>> recognise(Path("no.jsonl"))
-        Traceback (most recent call last):
-        whisper_peft.errors.DataError: data.source no.jsonl is missing - there is no such path - check it
+        >>> rows = [{"audio": "a.wav", "text": "A", "split": split} for split in ("test", "train")]
+        >>> [source.split for source in open_splits(DataSection(source=rows))]
+        ['test', 'train']
     """
-    if not path.exists():
-        raise DataError(f"data.source {path} is missing", "there is no such path", "check it")
-    kind = _folder_kind(path) if path.is_dir() else _file_kind(path)
-    if kind is None:
-        why = "nothing in it says what was spoken"
-        raise DataError(f"data.source {path} is of no known kind", why, f"give {_KINDS}")
-    return kind
+    corpus = _open_corpus(section, section.train)
+    names = corpus.splits or (EVERY_ROW,)
+    choices = [choose_named(name, corpus.splits, source=corpus.name, config=corpus.config) for name in names]
+    return tuple(_select(corpus, choice, HOLD_OUT_SEED, purpose="rows") for choice in choices)
 
 
-_KINDS = "an OpenSLR folder or tar, a folder with metadata.jsonl, a .jsonl, .csv or .tsv manifest, or parquet"
-
-
-def _file_kind(path: Path) -> str | None:
-    if path.name.endswith(ARCHIVE_SUFFIXES):
-        return "openslr-tar"
-    if path.suffix == ".parquet":
-        return "parquet"
-    return "manifest" if path.suffix in MANIFEST_SUFFIXES else None
-
-
-def _folder_kind(path: Path) -> str | None:
-    if metadata_files(path):
-        return "metadata-folder"
-    if split_folders(path):
-        return "openslr-folder"
-    if archives_in(path):
-        return "openslr-tar"
-    return "parquet" if shards_in(path) else None
-
-
-def _open_corpus(section: DataSection, wanted: str) -> _Corpus:
+def _open_corpus(section: DataSection, wanted: str) -> Corpus:
     source = section.source
     if not isinstance(source, str | Path):
         return open_table(source, section)
     path = Path(source).expanduser()
-    if not path.exists() and _is_hub_name(str(source)):
-        return open_hub(str(source), section, wanted=wanted)
-    return _open_path(path, section)
-
-
-def _open_path(path: Path, section: DataSection) -> _Corpus:
-    name = str(path)
-    match recognise(path):
-        case "openslr-folder":
-            return FolderCorpus(name, split_folders(path))
-        case "openslr-tar":
-            return open_archives(archives_in(path), name=name)
-        case "parquet":
-            return open_shards(path, section, name=name)
-        case "manifest":
-            return open_manifests((path,), section, name=name)
-        case _:
-            return open_manifests(metadata_files(path), section, name=name)
+    if is_there(path):
+        return open_path(path, section)
+    if (plug_in := plug_in_named(str(source))) is not None:
+        return open_plug_in(plug_in, section)
+    return (
+        open_hub(str(source), section, wanted=wanted)
+        if _is_hub_name(str(source))
+        else open_path(path, section)
+    )
 
 
 def _is_hub_name(source: str) -> bool:
     """Tell whether a name could be a repository's: `owner/name` or `name`, without a suffix of ours."""
-    has_suffix = source.endswith((*MANIFEST_SUFFIXES, *ARCHIVE_SUFFIXES, ".parquet"))
-    return re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) is not None and not has_suffix
+    is_name = re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source) is not None
+    return is_name and not source.endswith(PATH_SUFFIXES)
 
 
-def _select(corpus: _Corpus, choice: Choice, seed: int, *, purpose: str) -> Source:
+def _select(corpus: Corpus, choice: Choice, seed: int, *, purpose: str) -> Source:
     rows = corpus.select(choice.split)
     label = _label(choice, corpus.config)
     name = f"{corpus.name} ({label})"

@@ -1,0 +1,198 @@
+"""What every source and every augmentation promises, as functions that a plug-in's own tests can call.
+
+Each raises AssertionError with a sentence that says which promise is broken. They need no test framework.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import random
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whisper_peft.data.augmentation import Effect
+from whisper_peft.data.decoding import decode
+from whisper_peft.data.kinds import Rows
+from whisper_peft.errors import AudioError
+from whisper_peft.types import SAMPLING_RATE, Utterance, Waveform
+
+CHEAP_BYTES = 1 << 20
+"""Most that a source of files may weigh when it is sent to a worker process: paths, not recordings."""
+
+KEPT_BYTES = 2048
+"""Most that may be kept of each row that has passed. An id takes 100 bytes, a second of speech 32,000."""
+
+
+def check_source(source: Rows, *, decoded: int = 3) -> None:
+    """Check that a source keeps what the loop, resume and the workers rely on.
+
+    It yields utterances with unique ids, from the first one at each call and in the same order; its `count`
+    and `skipped` agree with that; a copy in another process gives the same; and it keeps nothing of the rows
+    that have passed. Its first recordings can be decoded.
+
+    Args:
+        source: What `open_source(section, "all")` returns, for one.
+        decoded: Rows to decode.
+
+    Raises:
+        AssertionError: With the first promise that is broken.
+
+    Example:
+        >>> from whisper_peft.data.sources import open_source
+        >>> from whisper_peft.recipe.sections import DataSection
+        >>> rows = [Utterance(name, np.ones(800), "text", sampling_rate=8000) for name in "ab"]
+        >>> check_source(open_source(DataSection(source=rows), "all"))
+    """
+    rows = list(source)
+    skipped = dict(source.skipped)
+    _promise(bool(rows), "it yields no rows")
+    for row in rows:
+        _check_row(row)
+    ids = [row.id for row in rows]
+    twice = next((name for name in ids if ids.count(name) > 1), None) if len(set(ids)) < len(ids) else None
+    _promise(twice is None, f"the id {twice!r} is used twice")
+    _check_passes(source, ids, skipped)
+    _check_copy(source, rows)
+    _check_memory(source, len(ids))
+    for row in rows[:decoded]:
+        _check_recording(row)
+
+
+def check_augmentation(effect: Effect, *, longest_stretch: float = 1.0) -> None:
+    """Check that an effect depends on its two arguments alone and returns a waveform.
+
+    It leaves its input as it was, draws from the given generator only, returns finite floats of one axis that
+    are no longer than allowed, and can be sent to a worker process.
+
+    Args:
+        effect: A callable `(waveform, rng) -> waveform`.
+        longest_stretch: How much longer it may make a waveform. Custom effects may not at all.
+
+    Raises:
+        AssertionError: With the first promise that is broken.
+
+    Example:
+        >>> def softer(waveform, rng):
+        ...     waveform *= 0.5
+        ...     return waveform
+        >>> check_augmentation(softer)
+        Traceback (most recent call last):
+        AssertionError: an effect changed the waveform that it was given: return a new one
+    """
+    effect(np.zeros(SAMPLING_RATE, np.float32), np.random.default_rng(0))  # what it imports may draw
+    for name, waveform in _waveforms().items():
+        kept, state = waveform.copy(), _global_states()
+        first = np.asarray(effect(waveform, np.random.default_rng(1)))
+        unchanged = np.array_equal(waveform, kept)
+        _promise(unchanged, "an effect changed the waveform that it was given: return a new one")
+        _check_waveform(first, f"an effect, given {name},", most=math.ceil(len(waveform) * longest_stretch))
+        drew = "an effect drew from a global generator: draw from the one that it is given"
+        _promise(_global_states() == state, drew)
+        again = np.asarray(effect(kept, np.random.default_rng(1)))
+        differs = f"an effect, given {name} and a like generator twice, did not do the same"
+        _promise(np.array_equal(first, again), differs)
+    _check_pickles(effect, "an effect")
+
+
+def _waveforms() -> dict[str, Waveform]:
+    tone = np.sin(np.arange(2 * SAMPLING_RATE) / 20).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, SAMPLING_RATE // 2 + 7).astype(np.float32)
+    return {"a tone": tone, "noise": noise, "silence": np.zeros(SAMPLING_RATE, np.float32)}
+
+
+def _check_waveform(waveform: NDArray[Any], given: str, *, most: int) -> None:
+    is_waveform = waveform.ndim == 1 and waveform.dtype.kind == "f"
+    shape = f"{waveform.dtype} of shape {waveform.shape}"
+    _promise(is_waveform, f"{given} returned {shape}: one axis of floats is needed")
+    _promise(0 < len(waveform) <= most, f"{given} returned {len(waveform)} samples, of at most {most}")
+    _promise(bool(np.isfinite(waveform).all()), f"{given} returned NaN or infinite samples")
+
+
+def _global_states() -> tuple[object, ...]:
+    name, keys, *rest = np.random.get_state()
+    return random.getstate(), name, np.asarray(keys).tobytes(), *rest
+
+
+def _promise(is_kept: bool, sentence: str) -> None:
+    if not is_kept:
+        raise AssertionError(sentence)
+
+
+def _check_row(row: Utterance) -> None:
+    _promise(isinstance(row, Utterance), f"it yields a {type(row).__name__}, not an Utterance")
+    _promise(isinstance(row.id, str) and bool(row.id), f"an id is {row.id!r}: it should be a text")
+    known = isinstance(row.audio, Path | bytes | np.ndarray)
+    _promise(known, f"the audio of {row.id} is a {type(row.audio).__name__}: give a Path, bytes or an array")
+    has_rate = not isinstance(row.audio, np.ndarray) or row.sampling_rate is not None
+    _promise(has_rate, f"{row.id} is an array without its sampling_rate")
+    _promise(isinstance(row.text, str), f"the text of {row.id} is a {type(row.text).__name__}")
+    texts = (row.language, row.speaker_id, row.previous_text, row.source)
+    are_texts = all(text is None or isinstance(text, str) for text in texts)
+    _promise(
+        are_texts, f"language, speaker_id, previous_text or source of {row.id} is neither a text nor None"
+    )
+    _promise(row.task in (None, "transcribe", "translate"), f"the task of {row.id} is {row.task!r}")
+    is_stretch = row.start_s >= 0 and (row.end_s is None or row.end_s > row.start_s)
+    _promise(is_stretch, f"{row.id} lasts from {row.start_s} to {row.end_s} s")
+    _check_segments(row)
+
+
+def _check_recording(row: Utterance) -> None:
+    try:
+        decode(row)
+    except AudioError as error:
+        raise AssertionError(f"the recording of {row.id} cannot be used: {error}") from error
+
+
+def _check_segments(row: Utterance) -> None:
+    times = [time for segment in row.segments for time in (segment.start_s, segment.end_s)]
+    _promise(times == sorted(times), f"the segments of {row.id} overlap or are not in order")
+    within = not times or times[0] >= 0
+    _promise(within, f"a segment of {row.id} begins before it: times are from where the utterance begins")
+    known = row.end_s is not None and bool(times)
+    ends = not known or row.start_s + times[-1] <= (row.end_s or 0.0) + 0.5
+    _promise(ends, f"a segment of {row.id} ends after it: times are from where the utterance begins")
+
+
+def _check_passes(source: Rows, ids: Sequence[str], skipped: Mapping[str, int]) -> None:
+    first = next(iter(source)).id
+    _promise(first == ids[0], f"a new pass began at {first}, not at {ids[0]}: start anew at each call")
+    again = [row.id for row in source]
+    _promise(again == list(ids), "a second pass gave other rows, or another order")
+    counted = dict(source.skipped)
+    stays = f"a pass skipped {skipped}, the next one {counted}: clear the counts when one begins"
+    _promise(counted == skipped, stays)
+    _promise(source.count in (None, len(ids)), f"count is {source.count}, but there are {len(ids)} rows")
+
+
+def _check_copy(source: Rows, rows: Sequence[Utterance]) -> None:
+    content = _check_pickles(source, "the source")
+    if all(isinstance(row.audio, Path) for row in rows):
+        is_cheap = len(content) <= CHEAP_BYTES + KEPT_BYTES * len(rows)
+        _promise(is_cheap, f"pickled it has {len(content)} bytes: it should name files, not hold them")
+    copy: Rows = pickle.loads(content)
+    same = [row.id for row in copy] == [row.id for row in rows]
+    _promise(same, "a pickled copy gave other rows, or another order")
+
+
+def _check_pickles(value: object, name: str) -> bytes:
+    try:
+        return pickle.dumps(value)
+    except Exception as error:
+        raise AssertionError(f"{name} cannot be sent to a worker process: {error}") from error
+
+
+def _check_memory(source: Rows, rows: int) -> None:
+    kept, most = 0, CHEAP_BYTES + KEPT_BYTES * rows
+    tracemalloc.start()
+    for _ in source:
+        kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    grows = f"it holds {kept} bytes after {rows} rows: what has passed should not be kept"
+    _promise(kept <= most, grows)
