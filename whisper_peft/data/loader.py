@@ -97,6 +97,9 @@ class StepLoader:
                 # an error's traceback would keep the workers, and an exit that waits for them would hang:
                 # they ignore the SIGTERM that it sends
                 batches._shutdown_workers()
+                for worker in batches._workers:  # one that hangs ignores the signal to end
+                    worker.kill()
+                    worker.join()
 
     def _stalled(self, batches: Iterator[Batch]) -> DataError:
         workers = batches._workers if isinstance(batches, _MultiProcessingDataLoaderIter) else []

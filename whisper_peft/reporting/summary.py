@@ -128,6 +128,12 @@ def _training(train: TrainResult) -> Iterator[tuple[str, str]]:
     speed = f"{number(train.audio_seconds_per_second)} audio-seconds per second"
     yield "speed", f"{speed}, data wait {share(train.data_wait_share)}{_processes(train.world_size)}"
     yield "peak memory", memory(train.peak_memory_bytes)
+    if train.refused_updates:
+        spikes = f", {count(train.spikes)} as spikes" if train.spikes else ""
+        back = f"; went back {count(train.rollbacks)} times" if train.rollbacks else ""
+        yield "left out", f"{count(train.refused_updates)} steps changed no weight{spikes}{back}"
+    if train.micro_batch_parts > 1:
+        yield "memory ran short", f"micro-batches were dealt into {count(train.micro_batch_parts)} parts"
     if train.targets:
         windows = ", ".join(f"{count(n)} {kind.replace('_', ' ')}" for kind, n in train.targets.items())
         yield "targets", f"windows with {windows}"

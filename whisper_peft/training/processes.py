@@ -7,8 +7,9 @@ import itertools
 import logging
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -32,6 +33,11 @@ logger = logging.getLogger(__name__)
 
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 """What accelerate can be set up for beside plain processes."""
+
+LOST_WORDS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL communicator")
+"""What the errors of gloo and NCCL say when another process is gone."""
+
+_PLACE, _FAILED = "whisper_peft/process/{}", "whisper_peft/failed/{}"
 
 Result = TypeVar("Result")
 
@@ -68,6 +74,7 @@ def start_processes(device: DeviceName) -> Accelerator:
             f"use torchrun --nproc_per_node {asked} with the same script",
         )
     if accelerator.num_processes > 1:
+        _note_process(accelerator.process_index)
         # at the end of the program, not of a run: a script may fine-tune and evaluate several times
         atexit.register(accelerator.end_training)
     if accelerator.num_processes == 1 and _threads_were_taken_away():
@@ -129,6 +136,8 @@ def failing_together(accelerator: Accelerator) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        if accelerator.num_processes > 1 and _is_loss_of_another(error) and not _is_known(number):
+            raise _lost(accelerator) from None
         first = _first_to_fail(number, accelerator) if accelerator.num_processes > 1 else None
         mendable = isinstance(error, WhisperPeftError) or not isinstance(error, Exception)
         if mendable or first in (None, accelerator.process_index):
@@ -140,10 +149,58 @@ def failing_together(accelerator: Accelerator) -> Iterator[None]:
         ) from None
 
 
+def _note_process(rank: int) -> None:
+    """Let the others know by which number the system knows this process."""
+    with suppress(DistError):
+        _get_default_store().set(_PLACE.format(rank), f"{os.getpid()} {socket.gethostname()}")
+
+
+def _is_loss_of_another(error: BaseException) -> bool:
+    """Tell whether an error is what gloo or NCCL say when another process is gone."""
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in LOST_WORDS)
+
+
+def _lost(accelerator: Accelerator) -> TrainingError:
+    """Return the error that names the processes of this machine that are gone."""
+    gone = [f"{rank} (pid {pid})" for rank, pid in _gone(accelerator)]
+    named = f"process {', '.join(gone)} of {accelerator.num_processes} is gone"
+    return TrainingError(
+        named if gone else "a process of another machine does not answer",
+        "it failed, or was killed: by the system, which does that when memory runs short, or by hand",
+        "read what it said last, and go on with --resume and as many processes",
+    )
+
+
+def _gone(accelerator: Accelerator) -> Iterator[tuple[int, int]]:
+    """Yield the ranks and numbers of processes of this machine that are not there any more."""
+    for rank in range(accelerator.num_processes):
+        try:
+            pid, _, host = _get_default_store().get(_PLACE.format(rank)).decode().partition(" ")
+        except DistError:  # the store goes with the main process where no launcher keeps it
+            continue
+        if host == socket.gethostname() and not _is_running(int(pid)):
+            yield rank, int(pid)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _is_known(number: int) -> bool:
+    """Tell whether a process has said that it fails."""
+    try:
+        return bool(_get_default_store().check([_FAILED.format(number)]))
+    except DistError:
+        return False
+
+
 def _first_to_fail(number: int, accelerator: Accelerator) -> int:
     """Return the rank of the first process to get here, which tells the others before it is gone."""
     try:
-        key, rank = f"whisper_peft/failed/{number}", str(accelerator.process_index)
+        key, rank = _FAILED.format(number), str(accelerator.process_index)
         return int(_get_default_store().compare_set(key, "", rank))
     except DistError:  # the store goes with the main process where no launcher keeps it
         return 0

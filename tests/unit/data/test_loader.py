@@ -11,8 +11,8 @@ import pytest
 
 from whisper_peft.data.augmentation import build_augmentation
 from whisper_peft.data.batching import EpochPlan
-from whisper_peft.data.loader import StepLoader
-from whisper_peft.errors import RecipeError, StorageError
+from whisper_peft.data.loader import StepLoader, explained_worker_loss
+from whisper_peft.errors import DataError, RecipeError, StorageError, TrainingError
 from whisper_peft.recipe.sections import AugmentSection
 from whisper_peft.types import Utterance
 
@@ -28,11 +28,12 @@ class Slow:
         return os.getpid(), [row.id for window in micro_batch.windows for row in window]
 
 
-def load(collator, workers):
+def load(collator, workers, **options):
     rows = [Utterance(str(number), b"", "text", duration_s=1.0) for number in range(12)]
     plan = EpochPlan(rows_per_step=2, window=8, work=lambda window, epoch: 1.0)
     steps = plan.steps(rows, seed=0, epoch=0)
-    return StepLoader(collator, rank=0, world_size=1, micro_batches=1, workers=workers).load(steps)
+    loader = StepLoader(collator, rank=0, world_size=1, micro_batches=1, workers=workers, **options)
+    return loader.load(steps)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -100,3 +101,32 @@ class OutOfMemory(Slow):
 def test_workers_without_shared_memory_say_so():
     with pytest.raises(StorageError, match=r"run out of shared memory.*--shm-size 2g.*--train\.workers 0"):
         next(load(OutOfMemory(), workers=1))
+
+
+class Stuck(Slow):
+    """A collator that waits for a drive that does not answer."""
+
+    def __call__(self, micro_batch):
+        time.sleep(60)
+
+
+def test_workers_that_bring_nothing_are_named_and_ended():
+    started = time.monotonic()
+    with pytest.raises(
+        DataError, match=r"no batch has come for 0.5 s .*\(processes \d+, \d+\).*data_timeout_s"
+    ):
+        next(load(Stuck(), workers=2, timeout_s=0.5))
+    assert time.monotonic() - started < 30
+    assert multiprocessing.active_children() == []
+
+
+def test_a_worker_that_is_killed_is_said_in_a_sentence():
+    def step():
+        with explained_worker_loss(), closing(load(Slow(), workers=1)) as batches:
+            ((worker, _),) = next(batches)
+            os.kill(worker, signal.SIGKILL)
+            list(batches)
+
+    with pytest.raises(TrainingError, match=r"a data worker \(process \d+\) was killed.*--resume"):
+        step()
+    assert multiprocessing.active_children() == []

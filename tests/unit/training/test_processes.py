@@ -110,3 +110,34 @@ def test_where_one_process_fails_the_others_name_it_in_one_sentence(tmp_path):
     assert sentence.startswith("process 1 of 3 failed - ")
     assert "[rank1]: ZeroDivisionError" in done.stderr
     assert "RuntimeError" not in done.stderr
+
+
+ONE_IS_KILLED = """
+import os, signal, sys
+from whisper_peft.errors import TrainingError
+from whisper_peft.training.processes import failing_together, start_processes, total_over_processes
+
+accelerator = start_processes("cpu")
+total_over_processes(accelerator, 1.0)
+try:
+    with failing_together(accelerator):
+        if accelerator.process_index == 1:
+            print(os.getpid(), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        total_over_processes(accelerator, 1.0)
+except TrainingError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_where_one_process_is_killed_the_others_name_it_and_how_to_go_on(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(ONE_IS_KILLED)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3"]
+    done = subprocess.run([*torchrun, str(script)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    (pid,) = done.stdout.split()
+    said = [line for line in done.stderr.splitlines() if "is gone" in line]
+    assert said
+    assert all(f"process 1 (pid {pid}) of 3 is gone - it failed, or was killed" in line for line in said)
+    assert all("--resume" in line for line in said)
