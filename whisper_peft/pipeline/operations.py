@@ -24,6 +24,7 @@ from whisper_peft.evaluation.transcription import find_recordings, transcribe_fi
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import ContextChoice, read_figures, write_figures
 from whisper_peft.pipeline.mixed_speech import open_mixed_evals
+from whisper_peft.pipeline.nearest_language import settle_language
 from whisper_peft.pipeline.probing import with_probes
 from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
 from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
@@ -85,9 +86,13 @@ def evaluate(
     accelerator = start_processes(recipe.model.device)
     source, sources = open_split(recipe.data, "eval"), open_mixed_evals(recipe.data)
     whisper = load_run_or_model(str(run_or_model), apply_overrides(Recipe(), overrides).model)
+    told = settle_language(recipe.model.language, source, whisper)
+    source, recipe = told.source(source), told.recipe(recipe)
     if recipe.model.language is not None:
         check_language(whisper, recipe.model.language)  # also where every row has one of its own
     console = Console(quiet=not accelerator.is_main_process)
+    if told.sentence is not None:
+        console.print(told.sentence, markup=False, highlight=False, soft_wrap=True)
 
     def scored(rows: Source, label: str) -> EvalResult:
         with EvalProgress(count_to_score(rows, recipe.eval), label, console=console) as progress:
