@@ -238,8 +238,9 @@ class EncoderCacheUse:
 class TrainResult:
     """What training did. `audio_seconds_per_second` is unpadded speech over the wall-clock of the steps.
 
-    `refused_updates` are steps that changed no weight, `spikes` those whose loss or gradient stuck out;
-    `micro_batch_parts` is above 1 where memory ran short and micro-batches were halved.
+    `targets` counts windows by what was learned from them beside plain text: `timestamps`, `previous_text`,
+    `long_form`, `no_speech`. `refused_updates` are steps that changed no weight, `spikes` those whose loss or
+    gradient stuck out; `micro_batch_parts` is above 1 where memory ran short and micro-batches were halved.
     """
 
     steps: int
@@ -258,6 +259,7 @@ class TrainResult:
     best_wer: float | None = None
     stopped_by: str = "max_steps"
     skipped: Mapping[str, int] = field(default_factory=dict)
+    targets: Mapping[str, int] = field(default_factory=dict)
     refused_updates: int = 0
     spikes: int = 0
     rollbacks: int = 0

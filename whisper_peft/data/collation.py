@@ -32,6 +32,9 @@ MASK_STREAM = "spec-augment"
 NO_SPEECH = "no_speech"
 """Name under which windows without speech are counted."""
 
+KINDS = ("timestamps", "previous_text", "long_form", NO_SPEECH)
+"""What windows are counted as, beside plain text."""
+
 UNKNOWN = Recording()
 """What stands for a recording that nobody recognises."""
 
@@ -169,13 +172,10 @@ class Collator:
 
     def _names(self, window: Window, kind: TargetKind) -> tuple[str, ...]:
         """Return what a window is counted as."""
-        is_so = {
-            "timestamps": kind.timestamps,
-            "previous_text": kind.previous_text and window[0].previous_text is not None,
-            "long_form": self.draws.is_long_form(window),
-            NO_SPEECH: isinstance(window[0], NoSpeech),
-        }
-        return tuple(name for name, holds in is_so.items() if holds)
+        told = kind.previous_text and window[0].previous_text is not None
+        long_form, silent = self.draws.is_long_form(window), isinstance(window[0], NoSpeech)
+        holds = (kind.timestamps, told, long_form, silent)
+        return tuple(itertools.compress(KINDS, holds))
 
     def _known(self, window: Window, recording: Recording, kind: TargetKind) -> _Heard:
         """Return a window that need not be heard again: it lasts what was noted of it."""

@@ -47,7 +47,14 @@ class _Heard:
     duration_s: float
     speaker_id: str | None
     language: str | None
+    task: str
+    source: str | None
     looping: bool
+
+    @property
+    def written_in(self) -> str | None:
+        """Language of the transcript: translations are English."""
+        return "en" if self.task == "translate" else self.language
 
 
 @dataclass(slots=True)
@@ -82,7 +89,7 @@ def evaluate_utterances(
         utterances: A sequence or a source; audio is decoded here, a batch at a time.
         section: Batch size, normaliser, audio context and the like.
         language: Language of rows that have none of their own.
-        task: transcribe or translate.
+        task: transcribe or translate, for rows that have none of their own.
         rank: Number of this process.
         world_size: Number of processes; over 1, `torch.distributed` must be initialised.
         progress: Called after each batch with the number of utterances done so far, by all processes
@@ -108,7 +115,7 @@ def evaluate_utterances(
     except EvaluationAbandoned:  # told to the other processes, which would wait for this one's share
         share.abandoned = True
     share.seconds, share.peak_memory_bytes = watch.seconds, peak_memory_bytes()
-    return _result(_gather(share, world_size), section, task)
+    return _result(_gather(share, world_size), section)
 
 
 def draw_evenly(utterances: Iterable[Utterance], limit: int | None) -> Iterator[Utterance]:
@@ -159,7 +166,9 @@ def _batches(
 def _duration_s(utterance: Utterance) -> float:
     """Return the duration as far as the row or the header tells; a recording that cannot tell comes first."""
     try:
-        known = utterance.duration_s or header_duration_s(utterance.audio, utterance.sampling_rate)
+        known = utterance.duration_s or header_duration_s(
+            utterance.audio, utterance.sampling_rate, start_s=utterance.start_s, end_s=utterance.end_s
+        )
     except AudioError:
         return WINDOW_S
     return known or WINDOW_S
@@ -186,11 +195,12 @@ def _transcribe(
     section: EvalSection,
     task: str,
 ) -> list[_Heard]:
+    tasks = [row.task or task for _, row in rows]
     generations = generate(
         whisper,
         [row.waveform for _, row in rows],
         language=[row.language for _, row in rows],
-        task=task,
+        task=tasks,
         audio_context=section.audio_context,
         num_beams=section.num_beams,
     )
@@ -203,9 +213,11 @@ def _transcribe(
             duration_s=row.duration_s or 0.0,
             speaker_id=row.speaker_id,
             language=row.language,
+            task=asked,
+            source=row.source,
             looping=generation.looping,
         )
-        for (place, row), generation in zip(rows, generations, strict=True)
+        for (place, row), asked, generation in zip(rows, tasks, generations, strict=True)
     ]
 
 
@@ -225,7 +237,7 @@ def _gather(share: _Share, world_size: int) -> _Share:
     )
 
 
-def _result(share: _Share, section: EvalSection, task: str) -> EvalResult:
+def _result(share: _Share, section: EvalSection) -> EvalResult:
     if not share.heard:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(share.skipped.items()))
         raise EvaluationError(
@@ -235,12 +247,12 @@ def _result(share: _Share, section: EvalSection, task: str) -> EvalResult:
         )
     languages = {row.language for row in share.heard}
     language = languages.pop() if len(languages) == 1 else None
-    # Several languages at once share the normaliser that harms none; translations are English.
-    written = "en" if task == "translate" else language or "several"
+    # Several languages at once share the normaliser that harms none.
+    written = {row.written_in for row in share.heard}
     scores = score(
         [row.reference for row in share.heard],
         [row.hypothesis for row in share.heard],
-        normalizer=get_normalizer(section.normalizer, written),
+        normalizer=get_normalizer(section.normalizer, written.pop() if len(written) == 1 else "several"),
         bootstrap_samples=section.bootstrap_samples,
     )
     audio_seconds = sum(row.duration_s for row in share.heard)
@@ -283,4 +295,5 @@ def _predictions(heard: Sequence[_Heard], scores: Scores) -> Iterator[Prediction
             hits=scored.words.hits,
             speaker_id=row.speaker_id,
             language=row.language,
+            source=row.source,
         )
