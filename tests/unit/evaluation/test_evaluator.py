@@ -115,6 +115,22 @@ def test_translations_are_scored_as_english(base: Whisper, echo: list[list[float
     assert (result.language, result.normalizer) == ("fr", "english")
 
 
+def test_each_row_is_asked_for_and_scored_in_its_own_task(
+    base: Whisper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def answer(whisper: Whisper, waveforms: Sequence[Waveform], **search: Any) -> list[Generation]:
+        asked.append(search["task"])
+        return [Generation("heard", (), looping=False) for _ in waveforms]
+
+    monkeypatch.setattr(evaluator, "generate", answer)
+    rows = [_hum(2.0, task="translate", language="fr"), _hum(1.0, language="fr")]
+    assert _evaluate(base, rows).normalizer == "marks"
+    assert [*asked[0]] == ["translate", "transcribe"]
+    assert _evaluate(base, rows[:1]).normalizer == "english"
+
+
 def test_a_row_without_language_stops_a_multilingual_evaluation(base: Whisper) -> None:
     with pytest.raises(DataError, match="no language is given"):
         _evaluate(base, [_hum(1.0)])
