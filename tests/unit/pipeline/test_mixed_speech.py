@@ -50,12 +50,16 @@ def recipe_of(sources, *parts):
         *(parts or (mix(str(sources / "second.jsonl"), share=0.4),)),
         lora(r=4, targets="attention"),
         schedule(
-            max_steps=5, batch_size=2, learning_rate=1e-3, workers=0, checkpoint_steps=2, tensorboard=False
+            max_steps=7, batch_size=2, learning_rate=1e-3, workers=0, checkpoint_steps=2, tensorboard=False
         ),
         scoring(short_context=False),
         merging(enabled=False),
         name="mixed",
     )
+
+
+QUICK = scoring(before=False, max_utterances=2, audio_context="cut", short_context=False)
+"""For runs whose weights are looked at."""
 
 
 @pytest.fixture(scope="module")
@@ -130,10 +134,11 @@ def test_text_is_learned_in_the_case_of_its_own_source(sources, tiny_en):
 
 
 def test_a_killed_mixture_resumes_to_the_same_weights_with_other_workers(run, sources, tmp_path):
-    for step in (1, 4):  # within the first epoch, and within the second
+    for step in (1, 6):  # within the first epoch, and within the second; an epoch takes 5 steps
         folder = tmp_path / f"stopped-at-{step}"
-        assert finetune(recipe_of(sources), output_dir=folder, callbacks=[stop_at(step)]).interrupted
-        resumed = finetune(recipe_of(sources), train={"workers": 1}, output_dir=folder, resume=True)
+        recipe = QUICK(recipe_of(sources))
+        assert finetune(recipe, output_dir=folder, callbacks=[stop_at(step)]).interrupted
+        resumed = finetune(recipe, train={"workers": 1}, output_dir=folder, resume=True)
         assert adapter(resumed.folder) == adapter(run.folder)
         assert resumed.report["evaluation"]["after"]["sources"].keys() == {"second"}
 
@@ -182,18 +187,18 @@ def test_a_mixture_with_streams_resumes_to_the_same_weights(main_streams, stream
 
     def recipe():
         parts = (speech(first, train="train", eval="test"), mix(other, name="old", weight=0.5))
-        return recipe_of(sources, *parts)
+        return QUICK(recipe_of(sources, *parts))
 
     whole = finetune(recipe(), output_dir=tmp_path / "whole")
     folder = tmp_path / "stopped"
-    assert finetune(recipe(), output_dir=folder, callbacks=[stop_at(4)]).interrupted
+    assert finetune(recipe(), output_dir=folder, callbacks=[stop_at(6)]).interrupted
     finetune(recipe(), output_dir=folder, resume=True)
     assert adapter(folder) == adapter(whole.folder)
     assert whole.report["evaluation"]["after"]["sources"]["old"]["utterances"] == 2
 
 
 def test_epochs_need_no_steps_where_only_what_is_mixed_in_is_a_stream(streams, sources, tmp_path):
-    recipe = recipe_of(sources, mix(streams[1], name="old", share=0.25), schedule(epochs=2))
+    recipe = QUICK(recipe_of(sources, mix(streams[1], name="old", share=0.25), schedule(epochs=2)))
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": None})})
     assert finetune(recipe, output_dir=tmp_path / "run").report["train"]["steps"] == 8
 
@@ -201,7 +206,7 @@ def test_epochs_need_no_steps_where_only_what_is_mixed_in_is_a_stream(streams, s
 def test_a_source_that_is_only_scored_changes_nothing_that_is_learned(sources, tmp_path):
     probe = mix(str(sources / "second.jsonl"), train=None)
     with_probe, without = (
-        finetune(recipe_of(sources, *parts), output_dir=tmp_path / name)
+        finetune(QUICK(recipe_of(sources, *parts)), output_dir=tmp_path / name)
         for name, parts in (("with", (probe,)), ("without", (lambda recipe: recipe,)))
     )
     assert adapter(with_probe.folder) == adapter(without.folder)
