@@ -51,9 +51,6 @@ def _refuse_unfit_source(source: MixedSource, name: str) -> None:
     if source.train is None and source.eval is None:
         what = f"train and eval of {name} are None"
         raise RecipeError(what, "it is neither learned nor scored", "leave the source out")
-    if source.text_case == "restore":
-        why = "the base model hears the main source alone to restore its text"
-        raise RecipeError(f"{name}.text_case is restore", why, "use sentence, or auto, for capitals")
 
 
 def _learned(section: DataSection) -> dict[str, MixedSource]:

@@ -67,7 +67,6 @@ def test_a_stream_takes_part_by_weight_or_share_alone():
         ({"weight": 2}, r"data\.weight is 2"),
         ({"mix": ["a=1"], "mix_temperature": 3}, r"data\.mix_temperature is 3, and no source"),
         ({"mix_temperature": 3}, r"data\.mix_temperature is 3"),
-        ({"mix": ["a=1", "text_case=restore"]}, r"data\.mix\.0\.text_case is restore"),
         ({"mix": ["a=1", "train=None"]}, r"data\.mix\.0 has a weight or a share, and its train is None"),
         ({"mix": ["a", "train=None", "eval=None"]}, r"train and eval of data\.mix\.0 are None"),
     ],
