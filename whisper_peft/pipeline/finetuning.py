@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,6 @@ from safetensors import SafetensorError
 
 from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import DataError, MergeError, StorageError
-from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import check_language
 from whisper_peft.measuring import StageClock, peak_memory_bytes
 from whisper_peft.model.adapters import (
@@ -33,6 +32,8 @@ from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.pipeline.context_choice import figures_of, write_figures
 from whisper_peft.pipeline.contradictions import refuse_contradictions
+from whisper_peft.pipeline.nearest_language import settle_language
+from whisper_peft.pipeline.restoring import restore_rows
 from whisper_peft.pipeline.run import Run
 from whisper_peft.pipeline.run_folder import (
     ADAPTER,
@@ -46,21 +47,26 @@ from whisper_peft.pipeline.run_folder import (
     write_predictions,
 )
 from whisper_peft.pipeline.run_lock import RunLock
+from whisper_peft.pipeline.run_scores import RunScores
 from whisper_peft.pipeline.speech import (
     Speech,
     TrainingRows,
     clips_to_compare,
-    count_to_score,
     open_speech,
 )
-from whisper_peft.pipeline.stored_scores import StoredScores, difference_interval, read_scores
+from whisper_peft.pipeline.stored_scores import (
+    StoredScores,
+    difference_interval,
+    read_scores,
+    source_difference_intervals,
+)
 from whisper_peft.recipe.catalog import resolve_recipe
-from whisper_peft.recipe.sections import EvalSection, Recipe
+from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
-from whisper_peft.reporting.figures import interval, percent, reasons
+from whisper_peft.reporting.figures import reasons
 from whisper_peft.reporting.model_card import write_model_card
 from whisper_peft.reporting.page import write_page
-from whisper_peft.reporting.progress import EvalProgress, SteadyConsole, TrainingProgress
+from whisper_peft.reporting.progress import SteadyConsole, TrainingProgress
 from whisper_peft.reporting.run_report import (
     AdapterRecord,
     CostRecord,
@@ -134,9 +140,7 @@ def finetune(
         return _run(chosen, taken, accelerator, (lambda _: lock.refuse_if_lost(), *callbacks))
 
 
-def _run(
-    recipe: Recipe, taken: RunFolder, accelerator: Accelerator, callbacks: tuple[Callback, ...]
-) -> Run:
+def _run(recipe: Recipe, taken: RunFolder, accelerator: Accelerator, callbacks: tuple[Callback, ...]) -> Run:
     folder = taken.path
     try:
         with failing_together(accelerator):
@@ -204,7 +208,7 @@ class Finetuning:
             trained = self._train(whisper, speech, rows)
             self._save(whisper)
         if trained.stopped_by != "interrupt":
-            after = self._score(whisper, speech, "after")
+            after = self._scores(speech).all(whisper, "after")
             self._note_after(before, after, speech)
             self._score_short(whisper, speech)
             del whisper
@@ -224,6 +228,11 @@ class Finetuning:
             whisper.precision.reason,
         ):
             self.say(sentence)
+        told = settle_language(self.recipe.model.language, speech.train, whisper)
+        if told.sentence is not None:
+            self.say(told.sentence)
+        speech = speech.telling(told)
+        self.recipe = speech.recipe
         return speech, whisper, self._check(speech, whisper)
 
     def _device(self) -> torch.device | None:
@@ -234,55 +243,25 @@ class Finetuning:
             check_language(whisper, self.recipe.model.language)
         check_adapter(whisper, self.recipe.adapter)
         rows = speech.check(whisper)
-        if rows.check is not None:
-            self.say(rows.check.sentence())
+        for sentence in rows.sentences():
+            self.say(sentence)
+        rows = restore_rows(rows, whisper, self.recipe, self.folder, self.accelerator, self.console)
         if self.is_main:
             write_recipe(speech.resolved_recipe(), self.folder / RECIPE_FILE)
         gpu = torch.cuda.get_device_name() if whisper.device.type == "cuda" else None
         self._note(data=rows.record, meta=environment_meta(self.recipe.train.seed, gpu=gpu))
         return rows
 
+    def _scores(self, speech: Speech) -> RunScores:
+        return RunScores(speech, self.accelerator, self.console, self.clock)
+
     def _score_before(self, whisper: Whisper, speech: Speech) -> EvalResult | None:
         if not self.recipe.eval.before:
             return None
-        before = self.stored.before or self._score(whisper, speech, "before")
+        before = self._scores(speech).all(whisper, "before", self.stored.before)
         record = EvaluationRecord(before=before, scored_split=speech.eval.split)
         self._note_scores([("before", before)], record)
         return before
-
-    def _score(
-        self,
-        whisper: Whisper,
-        speech: Speech,
-        when: str,
-        check: Callable[[], None] | None = None,
-        section: EvalSection | None = None,
-    ) -> EvalResult:
-        source = speech.eval if when in ("before", "after") else speech.dev
-        total = count_to_score(source, self.recipe.eval)
-        context = "" if section is None else f", {section.audio_context} context"
-        stage = self.clock(f"score {when}{context}")
-        with stage, EvalProgress(total, f"WER {when}{context}", console=self.console) as progress:
-
-            def count(done: int) -> None:
-                progress.update(done)
-                if check is not None:
-                    check()
-
-            result = evaluate_utterances(
-                whisper,
-                source,
-                section=section or self.recipe.eval,
-                language=self.recipe.model.language,
-                task=self.recipe.model.task,
-                rank=self.accelerator.process_index,
-                world_size=self.accelerator.num_processes,
-                progress=count,
-            )
-        scored = f"{percent(result.wer)} {interval(result.wer_interval)}, {result.utterances} utterances"
-        skipped = f", skipped: {reasons(result.skipped)}" if result.skipped else ""
-        self.say(f"WER {when}{context}: {scored}{skipped}")
-        return result
 
     def _score_short(self, whisper: Whisper, speech: Speech) -> None:
         """Score the tuned model at cut context too, where it was tuned on that."""
@@ -290,8 +269,7 @@ class Finetuning:
         tuned_on_it = recipe.train.audio_context != "full" and recipe.eval.audio_context == "full"
         if evaluation is None or not (tuned_on_it and recipe.eval.short_context):
             return
-        section = recipe.eval.model_copy(update={"audio_context": "cut"})
-        short = self.stored.after_short or self._score(whisper, speech, "after", section=section)
+        short = self.stored.after_short or self._scores(speech).at_cut_context(whisper)
         self._note(evaluation=evaluation.model_copy(update={"after_short": short}))
 
     def _train(self, whisper: Whisper, speech: Speech, rows: TrainingRows) -> TrainResult:
@@ -300,11 +278,11 @@ class Finetuning:
         training = Training(
             whisper,
             self.recipe,
-            rows.utterances,
+            rows.learned(self.recipe.train.seed),
             rows.collator,
             self.accelerator,
             self.folder,
-            evaluate=lambda: self._score(whisper, speech, "so far", check=training.interruption.check),
+            evaluate=lambda: self._scores(speech).so_far(whisper, training.interruption.check),
         )
         if training.cache_sentence is not None:
             self.say(training.cache_sentence)
@@ -353,11 +331,12 @@ class Finetuning:
             save_adapter(whisper, self.folder / ADAPTER)
 
     def _note_after(self, before: EvalResult | None, after: EvalResult, speech: Speech) -> None:
-        chosen = self.recipe.eval.steps is not None
+        chosen, samples = self.recipe.eval.steps is not None, self.recipe.eval.bootstrap_samples
         record = EvaluationRecord(
             before=before,
             after=after,
-            difference_interval=difference_interval(before, after, self.recipe.eval.bootstrap_samples),
+            difference_interval=difference_interval(before, after, samples),
+            source_difference_intervals=source_difference_intervals(before, after, samples),
             scored_split=speech.eval.split,
             selected_split=speech.dev.split if chosen else None,
         )

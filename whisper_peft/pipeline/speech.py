@@ -6,29 +6,38 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from whisper_peft.data.audio_contexts import AudioContexts
 from whisper_peft.data.augmentation import build_augmentation
-from whisper_peft.data.checking import RowCheck, check_row, check_rows
+from whisper_peft.data.checking import RowCheck, check_rows
 from whisper_peft.data.collation import Collator
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.labels import Labeller
+from whisper_peft.data.mixing import Mixture
 from whisper_peft.data.neighbours import with_previous_text
 from whisper_peft.data.no_speech import Quiet
 from whisper_peft.data.sources import Source, open_split
 from whisper_peft.data.target_draws import TargetDraws
 from whisper_peft.data.text_style import TextCase, TextStyle, choose_text_case, text_style
 from whisper_peft.errors import AudioError
+from whisper_peft.evaluation.generation import check_language
 from whisper_peft.model.loading import Whisper
+from whisper_peft.pipeline.checked_stream import CheckedStream
+from whisper_peft.pipeline.mixed_speech import (
+    STYLE_SAMPLE,
+    MixedRows,
+    MixedSpeech,
+    check_mixed,
+    mixed_records,
+    open_mixed_speech,
+)
+from whisper_peft.pipeline.nearest_language import ToldLanguage
 from whisper_peft.recipe.paths import with_absolute_paths
 from whisper_peft.recipe.sections import EvalSection, Recipe
 from whisper_peft.reporting.run_report import DataRecord
 from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Utterance
-
-STYLE_SAMPLE = 100
-"""Transcripts that are looked at to tell how a corpus writes."""
 
 CASE_SENTENCES = {
     "as-is": "as it is",
@@ -47,12 +56,25 @@ class TrainingRows:
         collator: Turns them into batches.
         check: What was counted before training; None for a stream.
         record: The report's block.
+        mixed: What is learned beside them.
     """
 
     utterances: Sequence[Utterance] | CheckedStream
     collator: Collator
     check: RowCheck | None
     record: DataRecord
+    mixed: tuple[MixedRows, ...] = ()
+
+    def learned(self, seed: int) -> Sequence[Utterance] | Iterable[Utterance] | Mixture:
+        """Return what the steps are made of: the rows, in a mixture where there are others."""
+        others = [one.ingredient() for one in self.mixed]
+        return Mixture(self.utterances, others, seed=seed) if others else self.utterances
+
+    def sentences(self) -> Iterator[str]:
+        """Yield what was counted, a line for each source."""
+        if self.check is not None:
+            yield self.check.sentence()
+        yield from (one.sentence() for one in self.mixed)
 
     @property
     def skipped(self) -> Mapping[str, int]:
@@ -61,34 +83,9 @@ class TrainingRows:
 
     @property
     def stream_skipped(self) -> Mapping[str, int]:
-        """Rows of the stream left out in its first pass, by reason."""
-        return self.utterances.skipped if isinstance(self.utterances, CheckedStream) else {}
-
-
-@dataclass
-class CheckedStream:
-    """A stream without the rows that cannot be learned from; they are counted in the first pass."""
-
-    source: Source
-    labeller: Labeller
-    recipe: Recipe
-    skipped: Counter[str] = field(default_factory=Counter)
-    _passes: int = 0
-
-    def __iter__(self) -> Iterator[Utterance]:
-        return with_previous_text(self._checked())
-
-    def _checked(self) -> Iterator[Utterance]:
-        self._passes += 1
-        counting = self._passes == 1
-        for utterance in self.source:
-            checked, reason = check_row(
-                utterance, section=self.recipe.data, label_length=self.labeller.length
-            )
-            if reason is None:
-                yield checked
-            elif counting:
-                self.skipped[reason] += 1
+        """Rows of streams left out in their first pass, by reason."""
+        every = (self.utterances, *(one.utterances for one in self.mixed))
+        return sum((rows.skipped for rows in every if isinstance(rows, CheckedStream)), Counter())
 
 
 @dataclass(frozen=True)
@@ -98,18 +95,26 @@ class Speech:
     recipe: Recipe
     train: Source
     eval: Source
+    told: ToldLanguage = field(default=ToldLanguage(None), kw_only=True)
+    mixed: tuple[MixedSpeech, ...] = ()
 
     @cached_property
     def dev(self) -> Source:
         """The split that the best step is chosen on: `data.dev`, or the scored one."""
-        return open_split(self.recipe.data, "dev")
+        return self.told.source(open_split(self.recipe.data, "dev"))
+
+    def telling(self, told: ToldLanguage) -> Speech:
+        """Return the same speech, its rows in languages without a token telling another one."""
+        train, scored = told.source(self.train), told.source(self.eval)
+        return replace(self, recipe=told.recipe(self.recipe), train=train, eval=scored, told=told)
 
     def sentences(self) -> tuple[str, ...]:
         """Return what was opened, a line for each split."""
         chooses = self.recipe.eval.steps is not None
         opened = [self.train, self.eval, *([self.dev] if chooses and self.recipe.data.dev else [])]
         style = f"the training text is in {self.text_style}; it is learned {CASE_SENTENCES[self.text_case]}"
-        return (*(source.sentence for source in opened), f"{style} (data.text_case)")
+        others = itertools.chain.from_iterable(one.sentences() for one in self.mixed)
+        return (*(source.sentence for source in opened), f"{style} (data.text_case)", *others)
 
     @cached_property
     def text_style(self) -> TextStyle:
@@ -124,7 +129,8 @@ class Speech:
     def resolved_recipe(self) -> Recipe:
         """Return the recipe as it runs again, from anywhere: with what was found in the speech."""
         found = {"train": self.train.split, "eval": self.eval.split, "text_case": self.text_case}
-        data = self.recipe.data.model_copy(update=found)
+        mix = tuple(one.resolved() for one in self.mixed)
+        data = self.recipe.data.model_copy(update={**found, "mix": mix})
         return with_absolute_paths(self.recipe.model_copy(update={"data": data, "output_dir": None}))
 
     def check(self, whisper: Whisper) -> TrainingRows:
@@ -134,6 +140,9 @@ class Speech:
             DataError: If nothing can, or a language or augmentation setting is unfit.
         """
         recipe = self.recipe
+        for language in (one.mixed.language for one in self.mixed):
+            if language is not None:
+                check_language(whisper, language)
         labeller = Labeller(
             whisper.tokenizer,
             multilingual=whisper.is_multilingual,
@@ -141,6 +150,7 @@ class Speech:
             task=recipe.model.task,
             text_case=self.text_case,
             targets=recipe.targets,
+            mixed_cases={one.name: one.text_case for one in self.mixed},
         )
         collator = Collator(
             labeller,
@@ -152,13 +162,18 @@ class Speech:
             draws=TargetDraws(recipe.targets, recipe.train.seed),
             quiet=Quiet.of(recipe.targets.no_speech_source),
         )
-        if self.train.is_stream:
-            stream = CheckedStream(self.train, labeller, recipe)
-            return TrainingRows(stream, collator, None, self._record(None))
-        check = check_rows(self.train, section=recipe.data, label_length=labeller.length)
-        return TrainingRows(tuple(with_previous_text(check.kept)), collator, check, self._record(check))
 
-    def _record(self, check: RowCheck | None) -> DataRecord:
+        def checked(source: Source) -> tuple[Sequence[Utterance] | CheckedStream, RowCheck | None]:
+            if source.is_stream:
+                return CheckedStream(source, labeller, recipe), None
+            check = check_rows(source, section=recipe.data, label_length=labeller.length)
+            return tuple(with_previous_text(check.kept)), check
+
+        rows, check = checked(self.train)
+        mixed = check_mixed(recipe.data, self.mixed, len(check.kept) if check else None, checked)
+        return TrainingRows(rows, collator, check, self._record(check, mixed), mixed)
+
+    def _record(self, check: RowCheck | None, mixed: Sequence[MixedRows]) -> DataRecord:
         return DataRecord(
             source=str(self.recipe.data.source),
             train_split=self.train.split,
@@ -167,6 +182,7 @@ class Speech:
             utterances=len(check.kept) if check else None,
             skipped=dict(check.skipped) if check else {},
             text_style=str(self.text_style),
+            mixed=mixed_records(self.mixed, mixed),
         )
 
 
@@ -174,9 +190,11 @@ def open_speech(recipe: Recipe) -> Speech:
     """Open the splits of a recipe.
 
     Raises:
-        DataError: If the source or a split is missing or of no known kind.
+        DataError: If a source or a split is missing or of no known kind.
+        RecipeError: If the sources of a mixture contradict each other.
     """
-    return Speech(recipe, open_split(recipe.data, "train"), open_split(recipe.data, "eval"))
+    mixed = open_mixed_speech(recipe.data)
+    return Speech(recipe, open_split(recipe.data, "train"), open_split(recipe.data, "eval"), mixed)
 
 
 def count_to_score(source: Source, section: EvalSection) -> int | None:

@@ -277,7 +277,7 @@ def test_a_mistake_is_one_clear_error_before_any_work_and_leaves_nothing(case, s
     def work(*args, **kwargs):
         raise AssertionError("the untuned model was scored first")
 
-    monkeypatch.setattr("whisper_peft.pipeline.finetuning.evaluate_utterances", work)
+    monkeypatch.setattr("whisper_peft.pipeline.run_scores.evaluate_utterances", work)
     sections, error, words = BAD[case]
     with pytest.raises(error, match=words):
         finetune("lora-librispeech", **overrides(speech, **sections), output_dir=tmp_path / "run")
