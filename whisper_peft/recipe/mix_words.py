@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from whisper_peft.errors import did_you_mean
+
+ALIKE = 0.75
+"""A name that is no path is taken for a misspelt field from this likeness on (difflib), not for a Hub name."""
 
 NOTHING = "None"
 """How a command line says that a field has no value."""
@@ -51,7 +55,8 @@ def _source(word: str, known: Collection[str]) -> dict[str, Any]:
     if source in known:
         raise _refused(word, "comes before any source", "write SOURCE=WEIGHT, then the fields of that source")
     number = _number(value.removesuffix("%"))
-    if not source or number is None:
+    misspelt = difflib.get_close_matches(source, known, n=1, cutoff=ALIKE) and not Path(source).exists()
+    if not source or number is None or misspelt:
         raise _refused(word, "is no source with its weight or share", did_you_mean(source, known))
     return {"source": source, **({"share": number / 100} if value.endswith("%") else {"weight": number})}
 

@@ -178,3 +178,24 @@ def test_steps_hold_every_row_of_a_mixture_once_and_equal_work(kind):
     assert len(steps) == 10
     work = [sum(step.work) for step in steps]
     assert max(work) < 3 * min(work)
+
+
+def test_processes_hear_a_mixture_without_a_row_twice_or_lost(kinds):
+    main, other = kinds
+    plan = EpochPlan(rows_per_step=6, window=16, work=lambda window, epoch: window[0].duration_s)
+
+    def steps():
+        others = [Ingredient("b", other(rows("b", 5)), Fraction(1, 2))]
+        return plan.steps(Mixture(main(rows("", 31)), others, seed=1).of_epoch(1), seed=1, epoch=1)
+
+    heard = [
+        row.id
+        for rank in range(3)
+        for step in steps()
+        for micro_batch in step.deal(rank=rank, world_size=3, micro_batches=1)
+        if micro_batch.scored
+        for window in micro_batch.windows
+        for row in window
+    ]
+    assert sorted(heard) == sorted(row.id for step in steps() for row in step.utterances)
+    assert len(heard) == len(set(heard)) == 31 + 16

@@ -50,6 +50,7 @@ def test_a_path_that_holds_an_equals_sign_is_a_source(tmp_path, monkeypatch):
     ("value", "message"),
     [
         (["a", "langage=en"], r"'langage=en' is no source with its weight or share; did you mean language\?"),
+        (["a", "weigt=3"], r"'weigt=3' is no source with its weight or share; did you mean weight\?"),
         (["language=en"], "'language=en' comes before any source; write SOURCE=WEIGHT"),
         (["=0.2"], "'=0.2' is no source"),
         (["a=nan"], "'a=nan' is no source"),
