@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from whisper_peft.errors import did_you_mean
 
 ALIKE = 0.75
-"""A name that is no path is taken for a misspelt field from this likeness on (difflib), not for a Hub name."""
+"""A name that is no path and this much like a field (difflib) is the field, misspelt, and no Hub name."""
 
 NOTHING = "None"
 """How a command line says that a field has no value."""
