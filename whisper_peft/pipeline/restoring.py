@@ -29,7 +29,7 @@ from whisper_peft.model.loading import Whisper
 from whisper_peft.pipeline.checked_stream import CheckedStream
 from whisper_peft.pipeline.speech import TrainingRows
 from whisper_peft.pipeline.transcript_store import TranscriptStore, describe_base
-from whisper_peft.recipe.sections import ModelSection, Recipe
+from whisper_peft.recipe.sections import Recipe
 from whisper_peft.reporting.progress import EvalProgress
 from whisper_peft.training.encoder_cache import RecordingDigests
 from whisper_peft.training.plan import TrainingPlan
@@ -68,7 +68,7 @@ class Restorer:
 
     def __call__(self, rows: Sequence[Utterance]) -> list[Utterance]:
         """Return the rows with restored text; those that cannot be heard are put in sentence case."""
-        recordings = [self._digests((row,)).hex() for row in rows]
+        recordings = [self._name(row) for row in rows]
         written = {recording: self.store.find(recording) for recording in recordings}
         new = [place for place, recording in enumerate(recordings) if written[recording] is None]
         done = len(rows) - len(new)
@@ -83,6 +83,11 @@ class Restorer:
             self._restored(row, written[recording] or "")
             for row, recording in zip(rows, recordings, strict=True)
         ]
+
+    def _name(self, row: Utterance) -> str:
+        """Return what a transcript is found by: what the recording holds, and what the model was told."""
+        digest = self._digests((row,)).hex()
+        return f"{digest} {row.language or self.language} {row.task or self.task}" if digest else ""
 
     def _restored(self, row: Utterance, transcript: str) -> Utterance:
         changed = restored(row, transcript)
@@ -196,7 +201,7 @@ def restore_rows(
     written.mixed_cases = dict(zip(labeller.mixed_cases, mixed, strict=True))
     restorer = Restorer(
         whisper=whisper,
-        store=_open_store(folder / TRANSCRIPTS_FILE, whisper, recipe.model, accelerator),
+        store=_open_store(folder / TRANSCRIPTS_FILE, whisper, accelerator),
         language=recipe.model.language,
         task=recipe.model.task,
         fits=lambda row: written.length(row) <= MAX_LABEL_TOKENS,
@@ -222,10 +227,8 @@ def restore_rows(
     )
 
 
-def _open_store(
-    path: Path, whisper: Whisper, section: ModelSection, accelerator: Accelerator
-) -> TranscriptStore:
-    base = describe_base(whisper, language=section.language, task=section.task)
+def _open_store(path: Path, whisper: Whisper, accelerator: Accelerator) -> TranscriptStore:
+    base = describe_base(whisper)
     if accelerator.num_processes > 1:  # written before others read it
         on_main_process(accelerator, lambda: TranscriptStore(path, base))
     return TranscriptStore(path, base, writes=accelerator.is_main_process)
@@ -247,7 +250,8 @@ def rows_in_plan(recipe: Recipe, rows: TrainingRows, whisper: Whisper, processes
     if rows.mixed or not isinstance(rows.utterances, Sequence):
         return None
     plan = TrainingPlan(recipe, rows.utterances, rows.collator, whisper.config, processes)
-    steps = itertools.islice(plan.steps(epoch=0, skip=0), plan.total_steps)
+    # and of one step more: restored text is longer by its marks, which moves steps by a row or two
+    steps = itertools.islice(plan.steps(epoch=0, skip=0), plan.total_steps + 1)
     return {row.id for step in steps for row in step.utterances}
 
 

@@ -60,10 +60,10 @@ class TranscriptStore:
                 file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def describe_base(whisper: Whisper, *, language: str | None, task: str) -> str:
-    """Return what tells a model and how it listens from all others, a digest of its weights included."""
+def describe_base(whisper: Whisper) -> str:
+    """Return what tells a model from all others: a digest of its weights, and how it computes."""
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(whisper.core.state_dict().items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return f"{digest.hexdigest()} {whisper.precision.name} {whisper.quantize} {language} {task}"
+    return f"{digest.hexdigest()} {whisper.precision.name} {whisper.quantize}"
