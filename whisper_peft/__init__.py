@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from whisper_peft.benchmarking.runner import benchmark as benchmark
     from whisper_peft.cli import main as main
+    from whisper_peft.data.findings import Inspection as Inspection
     from whisper_peft.diagnostics import doctor as doctor
     from whisper_peft.errors import WhisperPeftError as WhisperPeftError
     from whisper_peft.pipeline import Run as Run
     from whisper_peft.pipeline import evaluate as evaluate
     from whisper_peft.pipeline import finetune as finetune
+    from whisper_peft.pipeline import inspect as inspect
     from whisper_peft.pipeline import load as load
     from whisper_peft.pipeline import merge as merge
     from whisper_peft.pipeline import report as report
@@ -60,9 +62,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "benchmarking.runner": "benchmark",
     "cli": "main",
+    "data.findings": "Inspection",
     "diagnostics": "doctor",
     "errors": "WhisperPeftError",
-    "pipeline": "Run evaluate finetune load merge report transcribe",
+    "pipeline": "Run evaluate finetune inspect load merge report transcribe",
     "recipe.compose": "Part compose",
     "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech "
     "targets whisper",

@@ -43,6 +43,7 @@ class Acoustics:
         silence_share: Frames over 40 dB below the loudest, of all.
         clipping_share: Samples on plateaus at the peak, of all.
         snr_db: Estimated signal-to-noise ratio; None where there is no noise to measure.
+        offset: Mean of the samples, which a recorder with a fault moves away from zero.
         digest: 16 bytes that equal recordings share.
     """
 
@@ -51,6 +52,7 @@ class Acoustics:
     clipping_share: float
     snr_db: float | None
     digest: bytes
+    offset: float = 0.0
 
     @property
     def speech_s(self) -> float:
@@ -67,13 +69,15 @@ def measure_acoustics(waveform: Waveform) -> Acoustics:
         >>> round(quality.silence_share, 2), quality.clipping_share
         (0.5, 0.0)
     """
-    energies = frame_energies(waveform)
+    offset = float(waveform.mean())
+    energies = frame_energies(waveform - np.float32(offset))
     return Acoustics(
         duration_s=len(waveform) / SAMPLING_RATE,
         silence_share=float((energies <= energies.max() * 10 ** (-SILENCE_DB / 10)).mean()),
         clipping_share=clipping_share(waveform),
         snr_db=snr_db(energies),
         digest=content_digest(waveform),
+        offset=offset,
     )
 
 

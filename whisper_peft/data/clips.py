@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import soundfile
 
-from whisper_peft.data.findings import Suspect
+from whisper_peft.data.findings import ACTIONS, Suspect
 from whisper_peft.types import SAMPLING_RATE, Waveform
 
 MOST_CLIPS = 20
@@ -21,7 +21,7 @@ LONGEST_S = 30.0
 
 
 def choose_clips(suspects: Sequence[Suspect]) -> list[Suspect]:
-    """Return the rows to be heard: some of each reason, in the order given.
+    """Return the rows to be heard: some of each reason, in the order given; all of them can be decoded.
 
     Example:
         >>> from whisper_peft.data.findings import Reason
@@ -30,9 +30,12 @@ def choose_clips(suspects: Sequence[Suspect]) -> list[Suspect]:
         20
     """
     heard: Counter[str] = Counter()
-    first, rest = [], []
+    first: list[Suspect] = []
+    rest: list[Suspect] = []
     for one in suspects:
         name = one.reasons[0].name
+        if name not in ACTIONS:  # cannot be decoded
+            continue
         heard[name] += 1
         (first if heard[name] <= MOST_OF_A_REASON else rest).append(one)
     chosen = {(one.split, one.id) for one in (first + rest)[:MOST_CLIPS]}

@@ -26,6 +26,7 @@ ACTIONS: Mapping[str, tuple[Action, str]] = {
     "other-script": ("check", "written in another script than the rest"),
     "mixed-script": ("check", "letters of two alphabets in one word"),
     "clipped": ("check", "the loudest samples are cut off"),
+    "offset": ("check", "all samples lie beside zero, as from a recorder with a fault"),
     "noisy": ("check", "noise is nearly as loud as the speech"),
     "mostly-silent": ("check", "hardly any of the recording is loud enough for speech"),
 }

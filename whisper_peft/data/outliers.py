@@ -18,6 +18,9 @@ Row = TypeVar("Row")
 MOST_Z = 4.5
 """Robust z-scores beyond this are outliers: 7 in a million of a normal distribution."""
 
+LEAST_DEVIATION = 0.1
+"""Deviation of a logarithm that is taken for the least, so that no speech is too even: about a tenth."""
+
 FEWEST_TO_COMPARE = 30
 """Rows of a kind that there must be before they say what is usual."""
 
@@ -38,11 +41,6 @@ class Outlier(Generic[Row]):
     usual: float
 
 
-def length_kind(letters: int) -> int:
-    """Return a number that texts of about the same length share."""
-    return sum(letters >= bound for bound in LENGTHS)
-
-
 @dataclass
 class OutlierSearch(Generic[Row]):
     """Takes in positive values of rows, and then yields those far from the rest.
@@ -50,34 +48,53 @@ class OutlierSearch(Generic[Row]):
     Example:
         >>> search = OutlierSearch[str]()
         >>> for place in range(100):
-        ...     search.add(f"row {place}", 10 + place % 5, kind="short")
-        >>> search.add("odd", 90.0, kind="short")
+        ...     search.add(f"row {place}", 10 + place % 5, letters=20)
+        >>> search.add("odd", 90.0, letters=24)
         >>> [(found.row, found.usual) for found in search.outliers()]
         [('odd', 12.0)]
     """
 
-    _kinds: dict[Hashable, _Kind[Row]] = field(default_factory=dict)
+    _kinds: dict[tuple[Hashable, int], _Kind[Row]] = field(default_factory=dict)
+    _families: dict[Hashable, Sketch] = field(default_factory=dict)
 
-    def add(self, row: Row, value: float, *, kind: Hashable) -> None:
-        """Note a row; its value is judged among those of the same kind."""
-        self._kinds.setdefault(kind, _Kind()).add(row, value)
+    def add(self, row: Row, value: float, *, letters: int, family: Hashable = None) -> None:
+        """Note a row.
+
+        Args:
+            row: Handed back where it is an outlier.
+            value: Is judged among rows of about as many letters, of the same family; where there are few of
+                those, among the whole family.
+            letters: Length of the row's text.
+            family: What else makes rows comparable, such as their script.
+        """
+        self._kinds.setdefault((family, _length_kind(letters)), _Kind()).add(row, value)
+        self._families.setdefault(family, _log_sketch()).add(value)
 
     def outliers(self) -> Iterator[Outlier[Row]]:
         """Yield the rows far from the rest, on either side."""
-        for kind in self._kinds.values():
-            if kind.values.count >= FEWEST_TO_COMPARE:
-                usual = round(kind.values.quantile(0.5), 1)
+        for (family, _), kind in self._kinds.items():
+            others = kind.values if kind.values.count >= FEWEST_TO_COMPARE else self._families[family]
+            if others.count >= FEWEST_TO_COMPARE:
+                usual = round(others.quantile(0.5), 1)
                 for row, value in kind.candidates():
-                    z = kind.values.robust_z(value)
+                    z = others.robust_z(value, least=LEAST_DEVIATION)
                     if abs(z) > MOST_Z:
                         yield Outlier(row, value, z, usual)
+
+
+def _length_kind(letters: int) -> int:
+    return sum(letters >= bound for bound in LENGTHS)
+
+
+def _log_sketch() -> Sketch:
+    return Sketch(0.01, is_log=True)
 
 
 @dataclass
 class _Kind(Generic[Row]):
     """The values of a kind, and the rows at both ends."""
 
-    values: Sketch = field(default_factory=lambda: Sketch(0.01, is_log=True))
+    values: Sketch = field(default_factory=_log_sketch)
     _high: list[tuple[float, int, Row]] = field(default_factory=list)
     _low: list[tuple[float, int, Row]] = field(default_factory=list)
 

@@ -18,6 +18,9 @@ CLIPPED_SHARE = 0.002
 NOISY_SNR_DB = 5.0
 """Recordings with an estimated signal-to-noise ratio below this are named."""
 
+LARGEST_OFFSET = 0.02
+"""Recordings whose mean is further from zero than this, of full scale, are named."""
+
 SILENT_SHARE = 0.8
 """Recordings with more silence than this share are named."""
 
@@ -75,6 +78,8 @@ class RecordingSurvey:
         self._clipping.add(heard.clipping_share)
         if heard.clipping_share > CLIPPED_SHARE:
             yield Reason("clipped", f"{heard.clipping_share:.1%} of the samples")
+        if abs(heard.offset) > LARGEST_OFFSET:
+            yield Reason("offset", f"{heard.offset:+.0%} of full scale")
         if heard.silence_share > SILENT_SHARE:
             yield Reason("mostly-silent", f"{heard.silence_share:.0%} of it")
         if heard.snr_db is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,24 +50,18 @@ class RowFacts:
     start_s: float
     end_s: float | None
     recording: bytes
-    format: AudioFormat | None
-    acoustics: Acoustics | None
-    refusal: Reason | None
+    format: AudioFormat | None = None
+    acoustics: Acoustics | None = None
+    refusal: Reason | None = None
 
 
-def examine_row(utterance: Utterance, split: int, *, section: DataSection, decodes: bool) -> RowFacts:
-    """Look at a row, and hear its recording where `decodes`.
+def known_facts(utterance: Utterance, split: int) -> RowFacts:
+    """Return what is known of a row without opening its recording.
 
     Example:
-        >>> row = Utterance("a", np.zeros(1600), "hum", sampling_rate=16_000)
-        >>> examine_row(row, 0, section=DataSection(), decodes=True).refusal
-        Reason(name='silent', detail='every sample is zero, though there is a transcript')
+        >>> known_facts(Utterance("a", Path("a.wav"), "hum", duration_s=2.0), 0).duration_s
+        2.0
     """
-    checked, refused = check_row(utterance, section=section, label_length=lambda row: 0)
-    refusal = None if refused is None else Reason(refused, _detail(refused, checked.duration_s))
-    acoustics = None
-    if refusal is None and decodes:
-        acoustics, refusal = _heard(checked, section)
     audio = utterance.audio
     return RowFacts(
         id=utterance.id,
@@ -76,11 +70,34 @@ def examine_row(utterance: Utterance, split: int, *, section: DataSection, decod
         text=utterance.text,
         speaker_id=utterance.speaker_id,
         language=utterance.language,
-        duration_s=checked.duration_s if acoustics is None else acoustics.duration_s,
+        duration_s=utterance.duration_s,
         start_s=utterance.start_s,
         end_s=utterance.end_s,
-        recording=_recording_digest(utterance) if acoustics is None else acoustics.digest,
-        format=audio_format(utterance),
+        recording=_recording_digest(utterance),
+    )
+
+
+def examine_row(utterance: Utterance, split: int, *, section: DataSection, decodes: bool) -> RowFacts:
+    """Look at a row's header, and hear its recording where `decodes`.
+
+    Example:
+        >>> row = Utterance("a", np.zeros(1600), "hum", sampling_rate=16_000)
+        >>> examine_row(row, 0, section=DataSection(), decodes=True).refusal
+        Reason(name='silent', detail='every sample is zero, though there is a transcript')
+    """
+    checked, refused = check_row(utterance, section=section, label_length=lambda row: 0)
+    facts = replace(known_facts(checked, split), format=audio_format(utterance))
+    if refused is not None:
+        return replace(facts, refusal=Reason(refused, _detail(refused, checked.duration_s)))
+    if not decodes:
+        return facts
+    acoustics, refusal = _heard(checked, section)
+    if acoustics is None:
+        return replace(facts, refusal=refusal)
+    return replace(
+        facts,
+        duration_s=acoustics.duration_s,
+        recording=acoustics.digest,
         acoustics=acoustics,
         refusal=refusal,
     )

@@ -81,16 +81,20 @@ class Sketch:
         rank = probability * (self.count - 1)
         return self._clipped(self._value(_weighted_quantile(sorted(self.bins.items()), rank)))
 
-    def robust_z(self, value: float) -> float:
+    def robust_z(self, value: float, *, least: float = 0.0) -> float:
         """Return how far a value is from the median, in robust standard deviations (1.4826 MAD).
 
-        On a logarithmic sketch both are of the logarithm. Where over half of the values are alike, the
-        deviation is taken as one bin.
+        On a logarithmic sketch both are of the logarithm.
+
+        Args:
+            value: The value.
+            least: The deviation is taken to be at least this, and at least a bin, however alike values are.
         """
         ordered = sorted(self.bins.items())
         centre = _weighted_quantile(ordered, 0.5 * (self.count - 1))
         away = sorted((abs(place - centre), count) for place, count in ordered)
-        deviation = MAD_TO_DEVIATION * max(_weighted_quantile(away, 0.5 * (self.count - 1)), 1)
+        deviation = MAD_TO_DEVIATION * _weighted_quantile(away, 0.5 * (self.count - 1))
+        deviation = max(deviation, least / self.step, 1.0)
         return (self._place(value) / self.step - centre) / deviation
 
     def count_above(self, value: float) -> int:
@@ -132,7 +136,7 @@ def _weighted_quantile(ordered: Sequence[tuple[float, int]], rank: float) -> flo
 
 def _edges(low: float, high: float) -> tuple[float, ...]:
     """Return round bounds (1, 2 or 5 times a power of ten apart) of at most `HISTOGRAM_BARS` bars."""
-    span = max(high - low, 1e-9)
+    span = max(high - low, 1e-3 * abs(high), 1e-6)
     power = 10.0 ** math.floor(math.log10(span / HISTOGRAM_BARS))
     width = next(power * step for step in (1, 2, 5, 10, 20) if span / (power * step) <= HISTOGRAM_BARS - 1)
     first, last = math.floor(low / width), math.floor(high / width) + 1

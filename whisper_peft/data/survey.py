@@ -16,7 +16,7 @@ from whisper_peft.data.findings import (
     SplitFigures,
     Suspect,
 )
-from whisper_peft.data.outliers import OutlierSearch, length_kind
+from whisper_peft.data.outliers import OutlierSearch
 from whisper_peft.data.recording_survey import RecordingSurvey
 from whisper_peft.data.row_facts import RowFacts
 from whisper_peft.data.scripts import main_script
@@ -197,7 +197,7 @@ class Survey:
         if (broken := rate_bounds(script).broken_by(rate, row.duration_s)) is not None:
             yield Reason("impossible-rate", broken)
         else:
-            self._rates.add(row, rate, kind=(script, length_kind(signs)))
+            self._rates.add(row, rate, letters=signs, family=script)
 
     def _list(self, row: RowFacts, reason: Reason) -> None:
         if self._listed_by_reason[reason.name] < MOST_LISTED:

@@ -32,6 +32,7 @@ from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.pipeline.context_choice import figures_of, write_figures
 from whisper_peft.pipeline.contradictions import refuse_contradictions
+from whisper_peft.pipeline.first_look import looked_over
 from whisper_peft.pipeline.nearest_language import settle_language
 from whisper_peft.pipeline.restoring import restore_rows
 from whisper_peft.pipeline.run import Run
@@ -242,8 +243,8 @@ class Finetuning:
         if self.recipe.model.language is not None:
             check_language(whisper, self.recipe.model.language)
         check_adapter(whisper, self.recipe.adapter)
-        rows = speech.check(whisper)
-        for sentence in rows.sentences():
+        rows, notable = looked_over(speech.check(whisper), speech.eval)
+        for sentence in (*rows.sentences(), *notable):
             self.say(sentence)
         rows = restore_rows(rows, whisper, self.recipe, self.folder, self.accelerator, self.console)
         if self.is_main:

@@ -82,6 +82,16 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
+def short(value: float) -> str:
+    """Print a measured number with three significant digits.
+
+    Example:
+        >>> short(11.4652), short(0.20338), short(12345.6)
+        ('11.5', '0.203', '12,346')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def memory(size_bytes: float) -> str:
     """Print bytes as MiB or GiB.
 

@@ -108,6 +108,10 @@ class DataRecord(Record):
     """Rows that were left out of training, by reason."""
     text_style: str | None = None
     """How the transcripts are written, such as upper case without punctuation."""
+    standing_out: dict[str, int] = {}
+    """Training rows that stand out by text, speaking rate or repetition, by reason; they were learned."""
+    scored_share_trained_on: dict[str, float] = {}
+    """Share of the scored rows whose audio, sentence or speaker is in the training rows too."""
     mixed: tuple[MixedRecord, ...] = ()
     """What was learned beside it."""
 
