@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from whisper_peft.data.decoding import resampled
 from whisper_peft.types import SAMPLING_RATE, Waveform
 
 FRAME = SAMPLING_RATE // 100
@@ -32,7 +33,13 @@ PLATEAU = 0.99
 """Samples from this share of the peak on may be cut off, and are if"""
 
 PLATEAU_SAMPLES = 3
-"""so many follow each other at it; a lone peak of speech has one or two."""
+"""so many follow each other at it (a lone peak of speech has one or two), and"""
+
+PLATEAU_CROWD = 3
+"""so many times as many samples lie there as just below: at the crest of a sine it is 1.4 times."""
+
+LEAST_OFFSET = 0.002
+"""A mean closer to zero than this, of full scale, is left as it is: digital silence stays silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +67,22 @@ class Acoustics:
         return self.duration_s * (1 - self.silence_share)
 
 
-def measure_acoustics(waveform: Waveform) -> Acoustics:
-    """Measure a recording at 16 kHz.
+def measure_acoustics(samples: NDArray[np.float32], rate: int = SAMPLING_RATE) -> Acoustics:
+    """Measure a recording: clipping at its own rate, as resampling rounds what was cut off.
 
     Example:
         >>> tone = np.sin(np.arange(16_000) / 10).astype(np.float32)
         >>> quality = measure_acoustics(np.concatenate([tone, np.zeros(16_000, np.float32)]))
-        >>> round(quality.silence_share, 2), quality.clipping_share
+        >>> round(quality.silence_share, 1), quality.clipping_share
         (0.5, 0.0)
     """
+    waveform = resampled(samples, rate)
     offset = float(waveform.mean())
-    energies = frame_energies(waveform - np.float32(offset))
+    energies = frame_energies(waveform - np.float32(offset if abs(offset) > LEAST_OFFSET else 0.0))
     return Acoustics(
         duration_s=len(waveform) / SAMPLING_RATE,
         silence_share=float((energies <= energies.max() * 10 ** (-SILENCE_DB / 10)).mean()),
-        clipping_share=clipping_share(waveform),
+        clipping_share=clipping_share(samples),
         snr_db=snr_db(energies),
         digest=content_digest(waveform),
         offset=offset,
@@ -110,20 +118,23 @@ def snr_db(energies: NDArray[np.float64]) -> float | None:
     return float(10 * np.log10(speech / noise))
 
 
-def clipping_share(waveform: Waveform) -> float:
-    """Return the share of samples that are cut off at the peak.
+def clipping_share(samples: NDArray[np.float32]) -> float:
+    """Return the share of samples that are cut off at the peak, at the recording's own rate.
 
     Example:
         >>> tone = np.sin(np.arange(16_000) / 10)
         >>> clipping_share(np.clip(tone, -0.5, 0.5).astype(np.float32)) > 0.5
         True
     """
-    at_peak = np.abs(waveform) >= PLATEAU * np.abs(waveform).max(initial=0.0)
-    if not waveform.any():
+    levels = np.abs(samples)
+    peak = float(levels.max(initial=0.0))
+    at_peak = levels >= PLATEAU * peak
+    below = int(((levels >= (2 * PLATEAU - 1) * peak) & ~at_peak).sum())
+    if peak == 0 or int(at_peak.sum()) < PLATEAU_CROWD * below:
         return 0.0
     changes = np.flatnonzero(np.diff(np.concatenate([[False], at_peak, [False]]).astype(np.int8)))
     runs = changes[1::2] - changes[::2]
-    return float(runs[runs >= PLATEAU_SAMPLES].sum() / len(waveform))
+    return float(runs[runs >= PLATEAU_SAMPLES].sum() / len(samples))
 
 
 def content_digest(waveform: Waveform) -> bytes:

@@ -74,11 +74,36 @@ def decode(utterance: Utterance) -> Utterance:
         >>> decode(Utterance("a", tone, "hum", sampling_rate=8_000)).waveform.shape
         (16000,)
     """
+    waveform = resampled(*decode_as_recorded(utterance))
     with _naming(utterance.audio, utterance.id):
-        waveform = _to_waveform(*_read(utterance))
-        if utterance.text.strip() and not waveform.any():
-            raise _refusal("silent", "every sample is zero, though there is a transcript", "leave it out")
+        _checked_length(len(waveform))
     return utterance.with_audio(waveform)
+
+
+def decode_as_recorded(utterance: Utterance) -> tuple[NDArray[np.float32], int]:
+    """Return the samples as `decode` finds them, mono and float32, at the recording's own rate, and the rate.
+
+    Raises:
+        AudioError: As `decode` does.
+    """
+    with _naming(utterance.audio, utterance.id):
+        samples, rate = _read(utterance)
+        _refuse_unfit(samples)
+        if utterance.text.strip() and not samples.any():
+            raise _refusal("silent", "every sample is zero, though there is a transcript", "leave it out")
+    return samples, rate
+
+
+def resampled(samples: NDArray[np.float32], rate: int) -> Waveform:
+    """Return samples at 16 kHz (soxr, high quality).
+
+    Example:
+        >>> resampled(np.zeros(8_000, np.float32), 8_000).shape
+        (16000,)
+    """
+    if rate != SAMPLING_RATE:
+        samples = soxr.resample(samples, rate, SAMPLING_RATE, quality="HQ")
+    return np.ascontiguousarray(samples, dtype=np.float32)
 
 
 def header_duration_s(
@@ -161,14 +186,10 @@ def _cut(samples: NDArray[_Sample], stretch: Stretch, rate: int) -> NDArray[_Sam
     return samples[inside.start : inside.stop]
 
 
-def _to_waveform(samples: NDArray[np.float32], rate: int) -> Waveform:
+def _refuse_unfit(samples: NDArray[np.float32]) -> None:
     _checked_length(len(samples))
     if not np.isfinite(samples).all():
         raise _refusal("not-finite", "there are NaN or infinite samples in it", "export it again")
-    if rate != SAMPLING_RATE:
-        samples = soxr.resample(samples, rate, SAMPLING_RATE, quality="HQ")
-        _checked_length(len(samples))
-    return np.ascontiguousarray(samples, dtype=np.float32)
 
 
 def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:

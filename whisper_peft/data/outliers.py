@@ -50,8 +50,8 @@ class OutlierSearch(Generic[Row]):
         >>> for place in range(100):
         ...     search.add(f"row {place}", 10 + place % 5, letters=20)
         >>> search.add("odd", 90.0, letters=24)
-        >>> [(found.row, found.usual) for found in search.outliers()]
-        [('odd', 12.0)]
+        >>> [(found.row, round(found.usual)) for found in search.outliers()]
+        [('odd', 12)]
     """
 
     _kinds: dict[tuple[Hashable, int], _Kind[Row]] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import soundfile
 
 from whisper_peft.data.acoustics import Acoustics, measure_acoustics
 from whisper_peft.data.checking import check_row
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.decoding import decode_as_recorded
 from whisper_peft.data.findings import ACTIONS, UNREADABLE, Reason
 from whisper_peft.errors import AudioError
 from whisper_peft.recipe.sections import DataSection
@@ -123,10 +123,9 @@ def audio_format(utterance: Utterance) -> AudioFormat | None:
 
 def _heard(utterance: Utterance, section: DataSection) -> tuple[Acoustics | None, Reason | None]:
     try:
-        decoded = decode(utterance)
+        acoustics = measure_acoustics(*decode_as_recorded(utterance))
     except AudioError as error:
         return None, Reason(error.reason, error.why)
-    acoustics = measure_acoustics(decoded.waveform)
     if acoustics.duration_s > section.max_duration_s:
         return acoustics, Reason("too-long", _detail("too-long", acoustics.duration_s))
     return acoustics, None

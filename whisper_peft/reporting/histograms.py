@@ -55,7 +55,7 @@ def histogram(
         >>> seconds = Sketch(0.01, is_log=True)
         >>> for value in (1.0, 2.0, 2.1, 9.0):
         ...     seconds.add(value)
-        >>> drawn = histogram("Durations", seconds.summary(), unit="s", print_value=figures.number)
+        >>> drawn = histogram("Durations", seconds.summary(), unit="s", print_value=figures.count)
         >>> drawn.caption
         'median 2, from 1 to 9 s'
     """

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import soundfile
+import soxr
 
 from whisper_peft.data.acoustics import frame_energies, measure_acoustics, snr_db
 
@@ -35,7 +36,7 @@ def test_estimated_snr_rises_with_the_true_one(clips):
 def test_digital_silence_says_nothing_of_the_noise(clips):
     speech = mixed(clips[0], np.random.default_rng(0).normal(size=len(clips[0])), 10)
     padded = np.concatenate([np.zeros(80_000, np.float32), speech])
-    assert snr_db(frame_energies(padded)) == pytest.approx(snr_db(frame_energies(speech)), abs=0.5)
+    assert measure_acoustics(padded).snr_db == pytest.approx(measure_acoustics(speech).snr_db, abs=0.5)
 
 
 def test_an_offset_is_told_and_changes_no_estimate(clips):
@@ -51,6 +52,22 @@ def test_clipping_is_seen_however_loud_the_file_is(clips):
         clipped = np.clip(clip * 8 / np.abs(clip).max(), -1, 1)
         assert measure_acoustics(clip).clipping_share < 0.001
         assert measure_acoustics(clipped * 0.3).clipping_share > 0.01
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_clipping_is_seen_at_any_rate(clips, rate):
+    for clip in clips[:5]:
+        samples = soxr.resample(clip, 16_000, rate)
+        clipped = np.clip(samples * 8 / np.abs(samples).max(), -1, 1)
+        assert measure_acoustics(samples, rate).clipping_share < 0.001
+        assert measure_acoustics(clipped, rate).clipping_share > 0.01
+
+
+@pytest.mark.parametrize("hertz", [50, 100, 254, 1000])
+def test_the_crest_of_a_tone_is_not_clipped(hertz):
+    tone = np.sin(2 * np.pi * hertz * np.arange(32_000) / 16_000).astype(np.float32)
+    assert measure_acoustics(tone).clipping_share == 0.0
+    assert measure_acoustics(np.clip(tone, -0.7, 0.7)).clipping_share > 0.4
 
 
 def test_silence_before_and_after_speech_is_counted(clips):
