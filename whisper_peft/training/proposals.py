@@ -1,0 +1,99 @@
+"""Changes to a recipe with which it fits the memory, as flags to type; the effective batch stays."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from whisper_peft.errors import WhisperPeftError
+from whisper_peft.recipe.overrides import apply_overrides
+from whisper_peft.recipe.sections import Recipe
+from whisper_peft.training.planner import Planner
+
+Overrides: TypeAlias = dict[str, Any]
+"""Fields by their dotted names."""
+
+Replan: TypeAlias = Callable[[Recipe], Planner]
+
+MOST = 4
+"""Proposals that are made at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What to type, and what the run takes then."""
+
+    flags: str
+    peak_memory_bytes: int
+    seconds: float
+
+
+def propose(planner: Planner, free_bytes: int, replan: Replan) -> tuple[Proposal, ...]:
+    """Return changes with which a run fits; each alone if it can, else all of them together, one by one.
+
+    Args:
+        planner: The run that does not fit.
+        free_bytes: Memory that there is.
+        replan: Returns the planner of a changed recipe.
+    """
+    tried = (_fitting(planner, change, free_bytes, replan) for change in _changes(planner.recipe))
+    alone = tuple(itertools.islice((found for found in tried if found), MOST))
+    if alone:
+        return alone
+    together: Overrides = {}
+    for change in _changes(planner.recipe):
+        together |= change
+        if found := _fitting(planner, together, free_bytes, replan):
+            return (found,)
+    return ()
+
+
+def _changes(recipe: Recipe) -> Iterator[Overrides]:
+    """Yield changes from the mildest on; the batch is halved down to single utterances."""
+    train, model = recipe.train, recipe.model
+    if train.audio_context == "full":
+        yield {"train.audio_context": "cut"}
+    if train.batch_seconds is None:
+        batch, micro_batches = train.batch_size, train.gradient_accumulation_steps
+        while batch > 1 and batch % 2 == 0:
+            batch, micro_batches = batch // 2, micro_batches * 2
+            yield {"train.batch_size": batch, "train.gradient_accumulation_steps": micro_batches}
+    if model.precision in ("auto", "fp32"):
+        yield {"model.precision": "bf16"}
+    if not train.gradient_checkpointing:
+        yield {"train.gradient_checkpointing": True}
+    if model.quantize == "none" and recipe.adapter.method != "full":
+        yield {"model.quantize": "int8"}
+        yield {"model.quantize": "nf4"}
+
+
+def _fitting(planner: Planner, change: Overrides, free_bytes: int, replan: Replan) -> Proposal | None:
+    """Return a change as a proposal, with as small an evaluation as it needs, if it fits so."""
+    rows = planner.recipe.eval.batch_size
+    while rows >= 1:
+        smaller = {"eval.batch_size": rows} if rows != planner.recipe.eval.batch_size else {}
+        changed = {**change, **smaller}
+        try:
+            forecast = replan(apply_overrides(planner.recipe, changed)).forecast()
+        except WhisperPeftError:  # such as a precision that this machine does not have
+            return None
+        if forecast.peak_memory_bytes <= free_bytes:
+            return Proposal(as_flags(changed), forecast.peak_memory_bytes, forecast.seconds)
+        rows //= 2
+    return None
+
+
+def as_flags(overrides: Overrides) -> str:
+    """Return overrides as they are typed.
+
+    Example:
+        >>> as_flags({"train.batch_size": 4, "train.gradient_checkpointing": True})
+        '--train.batch-size 4 --train.gradient-checkpointing'
+    """
+    return " ".join(_flag(name.replace("_", "-"), value) for name, value in overrides.items())
+
+
+def _flag(name: str, value: Any) -> str:
+    return f"--{name}" if value is True else f"--{name} {value}"
