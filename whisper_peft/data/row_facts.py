@@ -64,9 +64,9 @@ def known_facts(utterance: Utterance, split: int) -> RowFacts:
     """
     audio = utterance.audio
     return RowFacts(
-        id=utterance.id,
+        id=_encodable(utterance.id),
         split=split,
-        audio=str(audio.absolute()) if isinstance(audio, Path) else utterance.id,
+        audio=_encodable(str(audio.absolute()) if isinstance(audio, Path) else utterance.id),
         text=utterance.text,
         speaker_id=utterance.speaker_id,
         language=utterance.language,
@@ -119,6 +119,11 @@ def audio_format(utterance: Utterance) -> AudioFormat | None:
     except (soundfile.LibsndfileError, TypeError, OSError, ValueError):
         return None
     return AudioFormat(f"{info.format} {info.subtype}", info.samplerate, info.channels)
+
+
+def _encodable(name: str) -> str:
+    """Return a name as text: names of files may hold bytes that are no UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _heard(utterance: Utterance, section: DataSection) -> tuple[Acoustics | None, Reason | None]:
