@@ -108,6 +108,8 @@ def _change_between_epochs(recipe: Recipe) -> str | None:
     section = recipe.train
     if section.audio_context == "packed":
         return "train.audio_context packed stitches other windows in each epoch"
+    if recipe.targets.long_form:
+        return "targets.long_form joins other utterances in each epoch"
     if section.audio_context == "cut" and 0 < section.full_context_share < 1:
         return "train.full_context_share draws another context in each epoch"
     if section.audio_context == "cut" and section.context_padding_s and not section.full_context_share:
@@ -122,7 +124,7 @@ def _drawn(section: AugmentSection) -> str | None:
 
 def _reason_against(recipe: Recipe, plan: TrainingPlan) -> str | None:
     """Say why a cache that nobody asked for is not made; nothing here hangs on the machine."""
-    if plan.steps_per_epoch is None:
+    if plan.every_row is None or plan.steps_per_epoch is None:
         return "the size of a stream is not known; --train.encoder-cache memory keeps what fits the budget"
     if plan.total_steps <= plan.steps_per_epoch:
         return "there are none"
@@ -133,7 +135,7 @@ def _cache(
     section: TrainSection, whisper: Whisper, plan: TrainingPlan, rank: int, world_size: int, folder: Path
 ) -> CacheChoice:
     dtype, kind = stored_dtype(whisper.precision.compute_dtype), section.encoder_cache
-    needed = corpus_bytes(plan.rows, plan.contexts, whisper.config.d_model, dtype)
+    needed = corpus_bytes(plan.every_row, plan.contexts, whisper.config.d_model, dtype)
     place = _states_folder(section, folder)
     budget = _budget(section, place) // world_size
     fits = needed is not None and needed <= budget

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 from transformers import WhisperConfig
 
 from whisper_peft.data.batching import EpochPlan, StepPlan
 from whisper_peft.data.collation import Collator
+from whisper_peft.data.mixing import Mixture
+from whisper_peft.data.stream_pools import StreamPlace
 from whisper_peft.data.windowing import Windowing
 from whisper_peft.data.work import WorkModel
 from whisper_peft.errors import DataError, RecipeError
@@ -22,7 +25,8 @@ class TrainingPlan:
 
     Args:
         recipe: What to do.
-        rows: Training utterances, undecoded: a sequence, or a stream that can be iterated again each epoch.
+        rows: Training utterances, undecoded: a sequence, a stream that can be iterated again each epoch, or
+            a mixture of several.
         collator: Tells the audio contexts, and how much augmentation may lengthen speech.
         config: Sizes of the model, which tell the work of a batch.
         world_size: Number of processes.
@@ -34,7 +38,7 @@ class TrainingPlan:
     def __init__(
         self,
         recipe: Recipe,
-        rows: Sequence[Utterance] | Iterable[Utterance],
+        rows: Sequence[Utterance] | Iterable[Utterance] | Mixture,
         collator: Collator,
         config: WhisperConfig,
         world_size: int,
@@ -43,6 +47,7 @@ class TrainingPlan:
         hands = section.gradient_accumulation_steps * world_size
         self.rows, self.seed, self.contexts = rows, section.seed, collator.contexts
         self.rows_per_step = section.batch_size * hands
+        self._places: deque[tuple[int, StreamPlace]] = deque()
         self.epoch_plan = EpochPlan(
             rows_per_step=self.rows_per_step,
             seconds_per_step=None if section.batch_seconds is None else section.batch_seconds * hands,
@@ -59,34 +64,64 @@ class TrainingPlan:
         self.steps_per_epoch = self._steps_per_epoch()
         self.total_steps = section.max_steps or self._steps_of(section.epochs)
 
-    def steps(self, *, epoch: int, skip: int) -> Iterator[StepPlan]:
+    def steps(self, *, epoch: int, skip: int, place: StreamPlace | None = None) -> Iterator[StepPlan]:
         """Yield steps for as long as they are asked for, from an epoch on, without the first of that epoch.
 
-        The interrupted epoch is replayed without decoding.
+        The interrupted epoch is replayed without decoding; a stream from the place of its pool on.
 
         Raises:
             DataError: If an epoch has no rows.
         """
         for number in itertools.count(epoch):
-            taken = 0
-            for taken, step in enumerate(self.epoch_plan.steps(self.rows, seed=self.seed, epoch=number), 1):
-                if taken > skip:
+            step = None
+            for step in self.epoch_plan.steps(
+                self._rows_in(number), seed=self.seed, epoch=number, place=place
+            ):
+                if step.step_in_epoch >= skip:
+                    self._note(step)
                     yield step
-            if not taken:
+            if step is None:
                 raise DataError(
                     "the training split ran out of rows", "it yields none in a new epoch", "check data.train"
                 )
-            skip = 0
+            skip, place = 0, None
+
+    def place_of(self, *, epoch: int, step_in_epoch: int) -> StreamPlace | None:
+        """Return where the pool of a step begins, or of the one before it; None if none of them was met."""
+        here, found = (epoch, step_in_epoch), None
+        for number, place in self._places:
+            found = place if (number, place.step) <= here else found
+        while self._places and self._places[0][1] is not found and found is not None:
+            self._places.popleft()
+        return found
+
+    def _note(self, step: StepPlan) -> None:
+        """Remember the pools of steps to come: they are planned ahead of the one that is taken."""
+        if step.place is not None and (not self._places or self._places[-1][1] is not step.place):
+            self._places.append((step.epoch, step.place))
 
     def epochs(self, *, step: int, epoch: int) -> float:
         """Return the passes over the data; of a stream, whose length is not known, only the whole ones."""
         return float(epoch) if self.steps_per_epoch is None else round(step / self.steps_per_epoch, 3)
 
+    @property
+    def every_row(self) -> Sequence[Utterance] | None:
+        """All rows of the run, known before it begins; None where some are streamed."""
+        rows = self.rows.every_row if isinstance(self.rows, Mixture) else self.rows
+        return rows if isinstance(rows, Sequence) else None
+
+    def _rows_in(self, epoch: int) -> Sequence[Utterance] | Iterable[Utterance]:
+        return self.rows.of_epoch(epoch) if isinstance(self.rows, Mixture) else self.rows
+
     def _steps_per_epoch(self) -> int | None:
-        """Return the steps of the first epoch: where windows are stitched, others differ by a few."""
-        if not isinstance(self.rows, Sequence):
+        """Return the steps of the first epoch: in mixtures, or stitched windows, others differ by a few."""
+        rows = self._rows_in(0)
+        if isinstance(rows, Sequence):
+            return sum(1 for _ in self.epoch_plan.steps(rows, seed=self.seed, epoch=0))
+        known = self.rows.rows_in_epoch if isinstance(self.rows, Mixture) else None
+        if known is None or self.epoch_plan.seconds_per_step is not None:
             return None
-        return sum(1 for _ in self.epoch_plan.steps(self.rows, seed=self.seed, epoch=0))
+        return math.ceil(known / self.rows_per_step)
 
     def _steps_of(self, epochs: float) -> int:
         if self.steps_per_epoch is None:

@@ -7,6 +7,7 @@ import torch
 
 from whisper_peft.data.audio_contexts import AudioContexts
 from whisper_peft.data.augmentation import build_augmentation
+from whisper_peft.data.target_draws import TargetDraws
 from whisper_peft.errors import RecipeError
 from whisper_peft.model.adapters import attach_adapter
 from whisper_peft.model.loading import load_whisper
@@ -31,7 +32,9 @@ def decoder_only():
 def choose(whisper, rows, folder, change=None, *, world_size=1, **train):
     made = apply_overrides(apply_overrides(Recipe(), {"train": train}), change or {})
     contexts = AudioContexts.of(made.train, seed=0)
-    collator = SimpleNamespace(contexts=contexts, augmentation=build_augmentation(made.augment))
+    collator = SimpleNamespace(
+        contexts=contexts, draws=TargetDraws(), augmentation=build_augmentation(made.augment)
+    )
     plan = TrainingPlan(made, rows, collator, whisper.config, world_size)
     return choose_cache(made, whisper, plan, rank=0, world_size=world_size, folder=folder)
 
@@ -45,6 +48,7 @@ def choose(whisper, rows, folder, change=None, *, world_size=1, **train):
         ({"train": {"context_padding_s": 1.0}}, "train.context_padding_s draws"),
         ({"train": {"full_context_share": 0.5}}, "train.full_context_share draws"),
         ({"train": {"audio_context": "packed"}}, "packed stitches other windows"),
+        ({"targets": {"long_form": 0.5}}, "targets.long_form joins other utterances"),
     ],
 )
 def test_what_sounds_otherwise_each_epoch_is_not_kept_and_refused_when_asked_for(
