@@ -91,7 +91,8 @@ class BareLoop:
         loss = self.loss.decoder_loss(states, segments, ids, labels)
         (loss / len(labels)).backward()
         float(loss.detach())
-        self.optimization.step()
+        self.optimization.clip()
+        self.optimization.step(take=True)
         return time.perf_counter() - started
 
 

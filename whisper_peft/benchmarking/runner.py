@@ -35,6 +35,7 @@ from whisper_peft.data.decoding import decode
 from whisper_peft.errors import RecipeError, StorageError, did_you_mean
 from whisper_peft.model.precision import choose_device
 from whisper_peft.pipeline.run_folder import choose_folder
+from whisper_peft.pipeline.run_lock import RunLock
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.reporting.progress import SteadyConsole
@@ -106,13 +107,14 @@ def benchmark(
     sections = {"model": model, "data": data, "adapter": adapter, "train": train, "eval": eval}
     chosen = resolve_recipe(recipe, {name: fields for name, fields in sections.items() if fields})
     _refuse_unknown(what, rounds)
-    folder = _folder(chosen, output_dir)
-    prepared = prepare(
-        chosen, ours=ours or {}, reference=reference or {}, folder=folder, trains="train" in what
-    )
-    result = Benchmark(prepared, tuple(what), rounds, wer).run()
-    (folder / RESULT_FILE).write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
-    write_plot(result, folder / PLOT_FILE)
+    with RunLock() as lock:
+        folder = _folder(chosen, lock, output_dir)
+        prepared = prepare(
+            chosen, ours=ours or {}, reference=reference or {}, folder=folder, trains="train" in what
+        )
+        result = Benchmark(prepared, tuple(what), rounds, wer).run()
+        (folder / RESULT_FILE).write_text(json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        write_plot(result, folder / PLOT_FILE)
     return result
 
 
@@ -124,9 +126,9 @@ def _refuse_unknown(what: Sequence[str], rounds: int) -> None:
         raise RecipeError(f"rounds is {rounds}", "nothing would be measured", "give at least 1")
 
 
-def _folder(recipe: Recipe, output_dir: str | Path | None) -> Path:
+def _folder(recipe: Recipe, lock: RunLock, output_dir: str | Path | None) -> Path:
     named = {"name": "benchmark", "output_dir": Path(output_dir) if output_dir else None}
-    folder = choose_folder(recipe.model_copy(update=named), resume=False)
+    folder = choose_folder(recipe.model_copy(update=named), lock, resume=False).path
     if any((folder / name).exists() for name in ("ours.yaml", RESULT_FILE)):
         why = "its rounds would be mixed with these"
         raise StorageError(f"{folder} holds another comparison", why, "give another --output-dir")

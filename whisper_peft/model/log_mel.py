@@ -19,8 +19,8 @@ MAX_FRAMES = int(WINDOW_S * FRAMES_PER_SECOND)
 """Frames of Whisper's 30 s window: 3000."""
 
 FRAMES_AT_ONCE = MAX_FRAMES
-"""Frames whose spectrum is held: of a whole batch it would be fresh memory in every call, which costs a CPU as
-much as the arithmetic."""
+"""Frames whose spectrum is held: of a whole batch it would be fresh memory in every call, which costs a CPU
+as much as the arithmetic."""
 
 _DYNAMIC_RANGE = 8.0
 _FLOOR = 1e-10
