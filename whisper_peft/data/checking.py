@@ -10,14 +10,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from whisper_peft.data.decoding import header_duration_s
 from whisper_peft.data.sources import Source
 from whisper_peft.errors import AudioError, DataError
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import MAX_LABEL_TOKENS, Utterance
+
+NO_EXAMPLES: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+ROWS_TO_JUDGE = 200
+"""Rows of a stream before anything is said about their share that cannot be used."""
+
+_LONGEST_TOKEN = 128
+"""Characters in the longest token of Whisper's vocabularies: a text of megabytes need not be tokenised."""
 
 _EXAMPLES = 3
 """Ids that a message gives for each reason."""
@@ -43,10 +52,8 @@ class RowCheck:
             '0 of 2 rows kept (0.00 h); missing: 2 (a, b)'
         """
         total = len(self.kept) + sum(self.skipped.values())
-        return f"{len(self.kept)} of {total} rows kept ({self.hours:.2f} h)" + "".join(
-            f"; {reason}: {count}{_such_as(self.examples.get(reason, ()), count)}"
-            for reason, count in sorted(self.skipped.items())
-        )
+        kept = f"{len(self.kept)} of {total} rows kept ({self.hours:.2f} h)"
+        return "; ".join([kept, *_counted(self.skipped, self.examples)])
 
 
 def check_rows(
@@ -65,7 +72,7 @@ def check_rows(
         max_label_tokens: Positions that the decoder has.
 
     Raises:
-        DataError: If no row is left.
+        DataError: If no row is left, or more than `data.max_skipped_share` cannot be used.
 
     Example:
         >>> from whisper_peft.data.sources import open_source
@@ -91,7 +98,41 @@ def check_rows(
     if not kept:
         why = check.sentence().partition("; ")[2] or "there are no rows"
         raise DataError(f"no row of {source.name} can be used", why, "mend the rows or name another source")
+    refuse_too_many(source.name, len(kept) + counts.total(), counts, section=section, examples=examples)
     return check
+
+
+def refuse_too_many(
+    name: str,
+    met: int,
+    skipped: Mapping[str, int],
+    *,
+    section: DataSection,
+    examples: Mapping[str, tuple[str, ...]] = NO_EXAMPLES,
+) -> None:
+    """Refuse a source of which too many rows are left out: that is rarely meant.
+
+    Args:
+        name: The source.
+        met: Rows that were looked at.
+        skipped: Those that are left out, by reason.
+        section: How many may be left out.
+        examples: The first ids of each reason.
+
+    Raises:
+        DataError: If it is more than `data.max_skipped_share` of the rows.
+
+    Example:
+        >>> refuse_too_many("a.csv", 10, {"missing": 8}, section=DataSection())
+        Traceback (most recent call last):
+        whisper_peft.errors.DataError: 80.0 % of the rows of a.csv cannot be used - missing: 8 - mend ...
+    """
+    share = sum(skipped.values()) / max(met, 1)
+    if share <= section.max_skipped_share:
+        return
+    what = f"{100 * share:.1f} % of the rows of {name} cannot be used"
+    todo = f"mend them, or raise data.max_skipped_share (now {section.max_skipped_share:g}) to leave them out"
+    raise DataError(what, "; ".join(_counted(skipped, examples)), todo)
 
 
 def check_row(
@@ -122,7 +163,13 @@ def check_row(
         return checked, "too-short"
     if duration_s is not None and duration_s > section.max_duration_s:
         return checked, "too-long"
-    return checked, "label-too-long" if label_length(checked) > max_label_tokens else None
+    is_vast = len(checked.text) > max_label_tokens * _LONGEST_TOKEN
+    return checked, "label-too-long" if is_vast or label_length(checked) > max_label_tokens else None
+
+
+def _counted(skipped: Mapping[str, int], examples: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for reason, count in sorted(skipped.items()):
+        yield f"{reason}: {count}{_such_as(examples.get(reason, ()), count)}"
 
 
 def _such_as(ids: tuple[str, ...], count: int) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import struct
 from typing import BinaryIO
 
-_RIFF_OPEN_ENDED = 0x7FFF_0000
-"""Sizes from here on mean "unknown": into a pipe, ffmpeg writes 0xFFFFFFFF and sox 0x7FFFF024."""
+from whisper_peft.data.flac_headers import flac_damage, flac_header
+from whisper_peft.data.ogg_pages import ogg_damage
+from whisper_peft.data.wav_chunks import wav_damage
 
-_OGG_PAGE_LIMIT = 65_307
-"""Largest Ogg page: a header of 27 bytes, 255 lacing values and 255 segments of 255 bytes (RFC 3533)."""
+HEAD_BYTES = 26
+"""Bytes that tell a container: up to the number of samples of a flac."""
 
 
 def foreign_container(head: bytes) -> str | None:
-    """Name a container that soundfile cannot read but ffmpeg can, from its first bytes.
+    """Name a container that soundfile cannot read but ffmpeg can, from its first `HEAD_BYTES`.
+
+    libsndfile stops with an error at the end of a flac that does not say its length, as from a pipe.
 
     Example:
         >>> foreign_container(bytes(4) + b"ftypM4A ")
@@ -24,6 +25,9 @@ def foreign_container(head: bytes) -> str | None:
     """
     if head[4:8] == b"ftyp":
         return "m4a"
+    is_flac = head.startswith(b"fLaC") and len(head) == HEAD_BYTES and any(head[18:20])
+    if is_flac and not head[21] & 15 and not any(head[22:]):
+        return "flac without its length"
     magics = {
         b"\x1aE\xdf\xa3": "webm",
         b"0&\xb2u": "wma",
@@ -34,30 +38,32 @@ def foreign_container(head: bytes) -> str | None:
     return next((name for magic, name in magics.items() if head.startswith(magic)), None)
 
 
-def is_cut_short(stream: BinaryIO) -> bool:
-    """Tell whether a wav or ogg file ends before its own header says. Leaves the stream at its start.
+def find_damage(stream: BinaryIO, *, within: bool) -> tuple[str, str] | None:
+    """Return the reason and the sentence why a recording is not whole, None where nothing shows it.
 
-    libsndfile reads both to where they end and reports no error. A file cut exactly between two Ogg pages
-    cannot be told from a whole one.
+    What decoders report themselves is not looked for, and nothing can be told of an mp3. Leaves the stream at
+    its start.
+
+    Args:
+        stream: The recording.
+        within: Whether to look through what takes reading it whole, beside its header.
 
     Example:
         >>> import io
-        >>> is_cut_short(io.BytesIO(b"RIFF" + (1000).to_bytes(4, "little") + b"WAVE"))
-        True
+        >>> find_damage(io.BytesIO(b"RIFF" + (1000).to_bytes(4, "little") + b"WAVE"), within=False)
+        ('truncated', 'it ends before its header says')
     """
-    size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    head = stream.read(8)
-    if head[:4] == b"RIFF" and len(head) == 8:
-        (declared,) = struct.unpack("<I", head[4:])
-        cut: bool = declared < _RIFF_OPEN_ENDED and declared + 8 > size + 1
-    elif head[:4] == b"OggS":
-        stream.seek(max(0, size - _OGG_PAGE_LIMIT))
-        cut = _last_page_is_cut(stream.read())
-    else:
-        cut = False
+    head = stream.read(12)
+    damage = None
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        damage = wav_damage(stream)
+    elif head[:4] == b"OggS" and within:
+        damage = ogg_damage(stream)
+    elif (header := flac_header(stream)) is not None:
+        damage = flac_damage(stream, header)
     stream.seek(0)
-    return cut
+    return damage
 
 
 def states_its_length(stream: BinaryIO) -> bool:
@@ -79,12 +85,3 @@ def states_its_length(stream: BinaryIO) -> bool:
     first_frame = stream.read(4096)
     stream.seek(0)
     return not is_mp3 or any(name in first_frame for name in (b"Xing", b"Info", b"VBRI"))
-
-
-def _last_page_is_cut(tail: bytes) -> bool:
-    start = tail.rfind(b"OggS")
-    page = tail[start:] if start >= 0 else b""
-    if len(page) < 27:
-        return True
-    lacing = page[27 : 27 + page[26]]
-    return len(lacing) < page[26] or len(page) < 27 + len(lacing) + sum(lacing)

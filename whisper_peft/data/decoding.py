@@ -5,12 +5,13 @@ Why a recording is refused is a short word that reports count by:
 | reason | meaning |
 |---|---|
 | `missing` | there is no such file |
-| `unreadable` | the bytes are no audio, or are damaged |
+| `unreadable` | the bytes are no audio, are damaged, or a header contradicts what follows it |
 | `truncated` | the recording ends before its own header says |
-| `no-decoder` | m4a, aac, wma, webm or amr, and no ffmpeg to read it |
+| `no-decoder` | m4a, aac, wma, webm, amr or a flac without its length, and no ffmpeg to read it |
 | `sampling-rate` | the rate is not given, or is not one of speech |
 | `empty` | there are no samples |
 | `not-finite` | there are NaN or infinite samples |
+| `out-of-range` | samples are far above 1: integers that were not scaled |
 | `silent` | every sample is zero, though there is a transcript |
 | `bad-times` | the stretch that the row names ends before it begins, or is not in the recording |
 """
@@ -19,9 +20,11 @@ from __future__ import annotations
 
 import functools
 import io
+import math
+import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -31,8 +34,9 @@ import soxr
 from audioread import DecodeError, ffdec
 from numpy.typing import NDArray
 
-from whisper_peft.data.containers import foreign_container, is_cut_short, states_its_length
-from whisper_peft.data.stretches import OVERSHOOT_S, WHOLE, Stretch
+from whisper_peft.data.containers import HEAD_BYTES, find_damage, foreign_container, states_its_length
+from whisper_peft.data.flac_headers import FlacHeader, SampleDigest, flac_header
+from whisper_peft.data.stretches import OVERSHOOT_S, Stretch
 from whisper_peft.errors import AudioError
 from whisper_peft.types import SAMPLING_RATE, Utterance, Waveform
 
@@ -51,6 +55,9 @@ _SEEKS_EXACTLY = (
 )
 """Formats and sample codings whose samples do not depend on those before them. The rest (mp3, Ogg, ADPCM)
 comes out a little different after a seek, so there a stretch is decoded from the recording's start."""
+
+_LOUDEST = 16.0
+"""Samples beyond full scale are heard, up to 24 dB; mixing overshoots by less, unscaled integers by more."""
 
 _RATES = range(2_000, 768_001)
 """Sampling rates in Hz that speech is recorded at, with room on both sides."""
@@ -134,6 +141,7 @@ def header_duration_s(
                 return (
                     len(stretch.samples(SAMPLING_RATE, None)) / SAMPLING_RATE if end_s is not None else None
                 )
+            _refuse_damage(stream, within=False)
             with _sound_file(stream) as file:
                 rate, samples = _checked_rate(file.samplerate), _checked_length(file.frames)
             known = samples if end_s is None or states_its_length(stream) else None
@@ -188,13 +196,18 @@ def _cut(samples: NDArray[_Sample], stretch: Stretch, rate: int) -> NDArray[_Sam
 
 def _refuse_unfit(samples: NDArray[np.float32]) -> None:
     _checked_length(len(samples))
-    if not np.isfinite(samples).all():
+    loudest = float(np.abs(samples).max())
+    if not math.isfinite(loudest):
         raise _refusal("not-finite", "there are NaN or infinite samples in it", "export it again")
+    if loudest > _LOUDEST:
+        why = f"its samples go up to {loudest:.3g}, and 1 is full scale"
+        raise _refusal("out-of-range", why, "divide integers by their largest value, such as 32768")
 
 
 def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # infinite samples are refused
+            return samples.astype(np.float32, copy=False)
     if samples.dtype.kind not in "iu":
         raise _refusal("unreadable", f"an array of {samples.dtype} is no audio", "give floats or integers")
     half = 2.0 ** (8 * samples.dtype.itemsize - 1)
@@ -224,15 +237,14 @@ def _opened(audio: Path | bytes) -> Iterator[BinaryIO]:
     try:
         if not audio.is_file():
             raise _refusal("missing", "there is no such file", "check its path")
-        stream = audio.open("rb")
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise _refusal("unreadable", str(error), "check its path and permissions") from error
-    with stream:
-        yield stream
+        with audio.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise _refusal("unreadable", str(error.strerror), "check its path and permissions") from error
 
 
 def _needs_ffmpeg(stream: BinaryIO) -> bool:
-    head = stream.read(16)
+    head = stream.read(HEAD_BYTES)
     stream.seek(0)
     _checked_length(len(head))
     container = foreign_container(head)
@@ -247,33 +259,76 @@ def _has_ffmpeg() -> bool:
     return bool(ffdec.available())
 
 
+class _Content:
+    """A recording as libsndfile reads it.
+
+    In damaged files it seeks before the start. C has an error code for that; Python's exception would end as a
+    traceback on the terminal.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.read, self.tell = stream.read, stream.tell
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.seek(offset, whence)
+        return self.tell()
+
+
 @contextmanager
 def _sound_file(stream: BinaryIO) -> Iterator[soundfile.SoundFile]:
     todo = "copy or export it again, as flac or wav"
     try:
-        with soundfile.SoundFile(stream) as file:
+        with soundfile.SoundFile(_Content(stream)) as file:
             yield file
     except soundfile.LibsndfileError as error:
         raise _refusal("unreadable", error.error_string.rstrip("."), todo) from error
-    except TypeError as error:
-        raise _refusal("unreadable", "it is raw samples without a header", todo) from error
 
 
-def _read_sound_file(stream: BinaryIO, stretch: Stretch = WHOLE) -> tuple[NDArray[np.float32], int]:
-    if is_cut_short(stream):
-        raise _refusal("truncated", "it ends before its header says", "copy or download it again")
-    promise_is_exact = states_its_length(stream)
+def _refuse_damage(stream: BinaryIO, *, within: bool) -> None:
+    damage = find_damage(stream, within=within)
+    if damage is not None:
+        reason, why = damage
+        raise _refusal(reason, why, "copy, download or export it again")
+
+
+def _read_sound_file(stream: BinaryIO, stretch: Stretch) -> tuple[NDArray[np.float32], int]:
+    _refuse_damage(stream, within=True)
+    states_length, header = states_its_length(stream), flac_header(stream)
     with _sound_file(stream) as file:
-        rate, promised = _checked_rate(file.samplerate), file.frames
-        wanted = stretch.samples(rate, promised if promise_is_exact else None)
-        samples = np.concatenate([np.zeros(0, np.float32), *_blocks(file, wanted)])
-    if promise_is_exact and len(samples) + _MP3_SLACK < len(wanted):
+        rate = _checked_rate(file.samplerate)
+        promised = file.frames if states_length else None
+        wanted = stretch.samples(rate, promised)
+        if header is not None and header.is_checkable and stretch.is_whole:
+            samples = _checked_flac(file, header)
+        else:
+            samples = np.concatenate([np.zeros(0, np.float32), *_blocks(file, wanted)])
+    _check_count(samples, wanted, stretch, rate, is_promised=promised is not None)
+    return samples, rate
+
+
+def _check_count(
+    samples: NDArray[np.float32], wanted: range, stretch: Stretch, rate: int, *, is_promised: bool
+) -> None:
+    if is_promised and len(samples) + _MP3_SLACK < len(wanted):
         why = f"it holds {len(samples)} of the {len(wanted)} samples that its header promises"
         raise _refusal("truncated", why, "copy or download it again")
     is_short = stretch.end_s is not None and len(samples) + OVERSHOOT_S * rate < len(wanted)
     if not stretch.is_whole and (is_short or not len(samples)):
         raise stretch.refusal("the recording ends before that")
-    return samples, rate
+
+
+def _checked_flac(file: soundfile.SoundFile, header: FlacHeader) -> NDArray[np.float32]:
+    """Read a flac whole and compare it with the digest of what its encoder was given."""
+    digest, blocks = SampleDigest(header.bits), [np.zeros(0, np.float32)]
+    while len(block := file.read(_BLOCK_FRAMES, dtype="int32", always_2d=True)):
+        digest.update(block)
+        blocks.append((block * np.float32(2**-31)).mean(axis=1, dtype=np.float32))
+    samples = np.concatenate(blocks)
+    if digest.value() != header.digest and len(samples) >= header.count:
+        raise _refusal("unreadable", "its samples are not those that were encoded", "copy it again")
+    return samples
 
 
 def _blocks(file: soundfile.SoundFile, wanted: range) -> Iterator[NDArray[np.float32]]:

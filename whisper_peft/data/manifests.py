@@ -115,6 +115,8 @@ class Manifest:
 
     def __call__(self, skipped: Counter[str]) -> Iterator[Utterance]:
         """Yield the rows in the order they are written."""
+        if self.named_by_file and self.split not in (None, self.file.stem):
+            return
         for line, row in _read(self.file):
             if self.split is not None and row is not None and self._split_of(row) != self.split:
                 continue

@@ -112,6 +112,8 @@ class SubtitledRecordings:
         name = talk.recording.relative_to(self.root).with_suffix("")
         previous_s, previous_text = 0.0, None
         windows = list(cut_windows(cues, self.longest_s))
+        if not windows:
+            return
         following_s = [*(window[0].start_s for window in windows[1:]), talk.duration_s]
         for window, next_s in zip(windows, following_s, strict=True):
             start_s, end_s = self._stretch(window, previous_s, next_s)

@@ -48,7 +48,7 @@ def hostile(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def test_every_bad_row_is_counted_under_its_reason(hostile: list[dict[str, Any]]) -> None:
-    section = DataSection(source=hostile)
+    section = DataSection(source=hostile, max_skipped_share=1)
     check = check_rows(open_source(section, "all"), section=section, label_length=label_length)
     assert [row.id for row in check.kept] == ["good", "telephone"]
     assert [row.duration_s for row in check.kept] == [1.0, 1.0]
@@ -68,13 +68,13 @@ def test_every_bad_row_is_counted_under_its_reason(hostile: list[dict[str, Any]]
 
 
 def test_what_is_kept_decodes(hostile: list[dict[str, Any]]) -> None:
-    section = DataSection(source=hostile)
+    section = DataSection(source=hostile, max_skipped_share=1)
     check = check_rows(open_source(section, "all"), section=section, label_length=label_length)
     assert [len(decode(row).waveform) for row in check.kept] == [16_000, 16_000]
 
 
 def test_the_same_rule_serves_a_stream(hostile: list[dict[str, Any]]) -> None:
-    section = DataSection(source=hostile)
+    section = DataSection(source=hostile, max_skipped_share=1)
     local = check_rows(open_source(section, "all"), section=section, label_length=label_length)
     rows = open_source(section, "all")
     reasons = [check_row(row, section=section, label_length=label_length)[1] for row in rows]
@@ -100,6 +100,38 @@ def test_the_limit_of_the_label_is_inclusive() -> None:
 def test_thirty_seconds_are_not_too_long() -> None:
     row = Utterance("a", np.ones(480_000), "words", sampling_rate=16_000)
     assert check_row(row, section=DataSection(), label_length=label_length)[1] is None
+
+
+def test_more_bad_rows_than_the_limit_stop_the_run_with_counts_and_examples(
+    hostile: list[dict[str, Any]],
+) -> None:
+    source = open_source(DataSection(source=hostile), "all")
+    with pytest.raises(DataError) as refused:
+        check_rows(source, section=DataSection(), label_length=label_length)
+    for part in ("84.6 % of the rows", "missing: 1 (missing)", "empty: 3 (empty,", "data.max_skipped_share"):
+        assert part in str(refused.value)
+
+
+@pytest.mark.parametrize(("bad", "is_refused"), [(1, False), (2, False), (3, True)])
+def test_the_limit_of_bad_rows_is_inclusive(tmp_path: Path, bad: int, is_refused: bool) -> None:
+    good = write(tmp_path, "good.wav", 1)
+    rows = [{"audio": good, "text": "Words."}] * 2 + [{"audio": good, "text": ""}] * bad
+    section = DataSection(source=rows)
+    if is_refused:
+        with pytest.raises(DataError, match=r"60\.0 % of the rows"):
+            check_rows(open_source(section, "all"), section=section, label_length=label_length)
+    else:
+        check = check_rows(open_source(section, "all"), section=section, label_length=label_length)
+        assert check.skipped == {"empty-text": bad}
+
+
+def test_a_text_of_megabytes_is_too_long_without_being_tokenised() -> None:
+    row = Utterance("a", np.ones(16_000), "word " * 2_000_000, sampling_rate=16_000)
+
+    def never(utterance: Utterance) -> int:
+        raise AssertionError("it was tokenised")
+
+    assert check_row(row, section=DataSection(), label_length=never)[1] == "label-too-long"
 
 
 def test_nothing_usable_is_one_clear_error_with_the_counts(hostile: list[dict[str, Any]]) -> None:
