@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from whisper_peft.data.findings import Inspection as Inspection
     from whisper_peft.diagnostics import doctor as doctor
     from whisper_peft.errors import WhisperPeftError as WhisperPeftError
+    from whisper_peft.pipeline import Plan as Plan
     from whisper_peft.pipeline import Run as Run
+    from whisper_peft.pipeline import check as check
     from whisper_peft.pipeline import evaluate as evaluate
     from whisper_peft.pipeline import finetune as finetune
     from whisper_peft.pipeline import inspect as inspect
@@ -65,7 +67,7 @@ _HOMES = {
     "data.findings": "Inspection",
     "diagnostics": "doctor",
     "errors": "WhisperPeftError",
-    "pipeline": "Run evaluate finetune inspect load merge report transcribe",
+    "pipeline": "Plan Run check evaluate finetune inspect load merge report transcribe",
     "recipe.compose": "Part compose",
     "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech "
     "targets whisper",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from whisper_peft.reporting.figures import count, interval, memory, number, percent, reasons
+from whisper_peft.reporting.figures import count, duration, interval, memory, number, percent, reasons
 from whisper_peft.reporting.probe_lines import probe_lines
 
 if TYPE_CHECKING:
     from whisper_peft.diagnostics import Diagnosis
+    from whisper_peft.pipeline.forecasting import Plan
     from whisper_peft.types import EvalResult
 
 
@@ -64,3 +66,37 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
         if check.todo:
             lines.append(f"    {'':<{width}}  -> {check.todo}")
     return "\n".join(lines)
+
+
+def plan_text(plan: Plan) -> str:
+    """Return what a run will take, stage by stage, what would stop it, and what would mend that."""
+    lines = list(plan.sentences)
+    if plan.forecast is not None:
+        forecast = plan.forecast
+        lines += ["", f"{'stage':<26}{'time':>12}{'memory':>12}"]
+        for name, stage in forecast.stages.items():
+            lines.append(f"{name:<26}{duration(stage.seconds):>12}{memory(stage.memory_bytes):>12}")
+        step = f"{count(forecast.steps)} steps of {number(forecast.step_seconds)} s"
+        learns = f"{count(forecast.trainable_parameters)} of {count(forecast.total_parameters)} parameters"
+        peak, free = memory(forecast.peak_memory_bytes), memory(plan.free_memory_bytes)
+        lines += [
+            "",
+            f"time        {duration(forecast.seconds)}, {step}",
+            f"memory      {peak} at most, {free} free",
+            f"disk        {_parts(forecast.disk_bytes)}; {memory(plan.free_disk_bytes)} free",
+            f"trainable   {learns}",
+        ]
+    if plan.download_bytes:
+        lines.append(f"download    {memory(plan.download_bytes)} of weights")
+    lines += [f"note        {note}" for note in plan.notes]
+    lines += [f"problem     {problem}" for problem in plan.problems]
+    for proposal in plan.proposals:
+        takes = f"{memory(proposal.peak_memory_bytes)}, {duration(proposal.seconds)}"
+        lines.append(f"fits with   {proposal.flags}  ({takes})")
+    return "\n".join([*lines, "", "it fits" if plan.fits else "it would be stopped"])
+
+
+def _parts(sizes: Mapping[str, int]) -> str:
+    """Return a sum of bytes and its parts."""
+    parts = ", ".join(f"{name} {memory(size)}" for name, size in sizes.items())
+    return f"{memory(sum(sizes.values()))} ({parts})"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from whisper_peft.commands.comparing import run_benchmark
 from whisper_peft.commands.inspecting import run_inspect
 from whisper_peft.commands.machine import run_doctor
+from whisper_peft.commands.planning import run_check
 from whisper_peft.commands.recipe_catalogue import run_recipes
 from whisper_peft.commands.run_folders import run_merge, run_report
 from whisper_peft.commands.scoring import run_evaluate
@@ -16,6 +17,7 @@ from whisper_peft.commands.tuning import INTERRUPTED, run_finetune, run_script
 __all__ = ["INTERRUPTED", "VERBS", "run_script"]
 
 VERBS: dict[str, Callable[[list[str]], None]] = {
+    "check": run_check,
     "inspect": run_inspect,
     "finetune": run_finetune,
     "evaluate": run_evaluate,

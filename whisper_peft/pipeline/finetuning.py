@@ -32,6 +32,7 @@ from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.pipeline.context_choice import figures_of, write_figures
 from whisper_peft.pipeline.contradictions import refuse_contradictions
+from whisper_peft.pipeline.expectation import expect
 from whisper_peft.pipeline.first_look import looked_over
 from whisper_peft.pipeline.nearest_language import settle_language
 from whisper_peft.pipeline.restoring import restore_rows
@@ -202,8 +203,8 @@ class Finetuning:
         before = self._score_before(whisper, speech)
         learning = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed).sentence()
         self.say(learning)
-        config = recipe.adapter.config
-        method = recipe.adapter.method if config is None else type(config).__name__
+        section = recipe.adapter
+        method = section.method if section.config is None else type(section.config).__name__
         self._note(adapter=AdapterRecord(method=method, trainable=learning))
         with self.clock("train"):
             trained = self._train(whisper, speech, rows)
@@ -222,6 +223,7 @@ class Finetuning:
         speech = open_speech(self.recipe)
         for sentence in speech.sentences():
             self.say(sentence)
+        self._note(forecast=on_main_process(self.accelerator, lambda: expect(self.recipe, speech, self.say)))
         whisper = load_whisper(self.recipe.model, device=self._device())
         for sentence in (
             whisper.checkpoint.sentence,

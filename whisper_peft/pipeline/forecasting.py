@@ -133,7 +133,7 @@ class Checking:
         machine = self._tried(lambda: this_machine(self.recipe.model))
         looked = look_at_speech(self.recipe, check_language=partial(_check_language, self.recipe, found))
         self.problems += looked.problems
-        planner = _planner(self.recipe, found, machine, looked.material) if found and machine else None
+        planner = planner_of(self.recipe, found, machine, looked.material) if found and machine else None
         forecast = self._tried(planner.forecast) if planner else None
         free, disk = free_bytes(machine), free_disk_bytes(self.recipe)
         proposals: tuple[Proposal, ...] = ()
@@ -175,12 +175,8 @@ class Checking:
             )
 
 
-def forecast_run(recipe: Recipe, material: Material, found: Sketch) -> Forecast:
-    """Return what a run will take whose speech was looked at."""
-    return _planner(recipe, found, this_machine(recipe.model), material).forecast()
-
-
-def _planner(recipe: Recipe, found: Sketch, machine: Machine, material: Material) -> Planner:
+def planner_of(recipe: Recipe, found: Sketch, machine: Machine, material: Material) -> Planner:
+    """Return the planner of a run, for as many processes as were started."""
     return Planner(recipe, found.config, material, machine, int(os.environ.get("WORLD_SIZE", "1")))
 
 

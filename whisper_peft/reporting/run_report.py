@@ -125,6 +125,19 @@ class AdapterRecord(Record):
     """One sentence: how many parameters learned, and which."""
 
 
+class ForecastRecord(Record):
+    """What the run was expected to take; what it took is in `CostRecord`."""
+
+    peak_memory_bytes: int
+    """Most memory of the main process."""
+    seconds: float
+    """Wall-clock seconds of all stages."""
+    step_seconds: float
+    """Seconds of an optimiser step, on average."""
+    stages: dict[str, StageCost]
+    """Seconds and memory of each stage."""
+
+
 class CostRecord(Record):
     """What the run took of the machine."""
 
@@ -171,6 +184,7 @@ class RunReport(Record):
     merge: MergeResult | None = None
     data: DataRecord | None = None
     adapter: AdapterRecord | None = None
+    forecast: ForecastRecord | None = None
     cost: CostRecord | None = None
     meta: Environment
 

@@ -25,7 +25,7 @@ class MachineSpeed:
     fresh_bytes_per_second: float
 
 
-def measure_speed(precision: str, device: torch.device, *, seconds: float = 0.3) -> MachineSpeed:
+def measure_speed(precision: str, device: torch.device, *, seconds: float = 0.1) -> MachineSpeed:
     """Measure a product in a precision, and writing to fresh memory.
 
     Args:

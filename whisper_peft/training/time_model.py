@@ -174,7 +174,7 @@ def forward_difference(forward: Work, skipped: Work) -> Work:
 
 
 def scoring_work(blueprint: Blueprint, batches: Iterable[Load], arithmetic: Arithmetic) -> Work:
-    """Return the work of transcribing batches: all windows are heard, then texts are written token by token."""
+    """Return the work of transcribing batches: windows are heard, then texts are written token by token."""
     return total(
         encoder_work(blueprint, load, arithmetic) + _writing(blueprint, load, arithmetic) for load in batches
     )

@@ -1,4 +1,4 @@
-"""What a recipe gives the machine to do: its planned micro-batches, and the arithmetic that they are done in."""
+"""What a recipe gives the machine to do: its micro-batches, and the arithmetic that they are done in."""
 
 from __future__ import annotations
 
