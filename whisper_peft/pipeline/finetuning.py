@@ -378,10 +378,8 @@ class Finetuning:
         self._note(merge=merged)
 
     def _finish(self) -> Run:
-        finished = {
-            "finished_at": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "seconds": round(time.monotonic() - self.started, 3),
-        }
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        finished = {"finished_at": now, "seconds": round(time.monotonic() - self.started, 3)}
         cost = CostRecord(peak_memory_bytes=peak_memory_bytes(), stages=self.clock.costs)
         self._note(run=self.report.run.model_copy(update=finished), cost=cost)
         report = self.report.to_dict()
