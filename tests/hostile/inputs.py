@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.hostile.corpora import Corpus, corpora
+from tests.hostile.layouts import layouts
+from tests.hostile.packed_corpora import packed_corpora
 from tests.hostile.recordings import FINE, TEXT, Recording, recordings
 from tests.hostile.speech import Spoken, flac, good_rows, samples, write_good_recordings
 from tests.hostile.written_rows import SPEECH, Row, rows
@@ -52,7 +54,7 @@ def hostile_inputs() -> tuple[Hostile, ...]:
     found = (
         *map(_of_recording, recordings()),
         *map(_of_row, rows()),
-        *map(_of_corpus, corpora()),
+        *map(_of_corpus, (*corpora(), *layouts(), *packed_corpora())),
     )
     names = [one.name for one in found]
     repeated = {name for name in names if names.count(name) > 1}

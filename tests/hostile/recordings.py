@@ -181,7 +181,7 @@ def _compressed() -> Iterator[Recording]:
     yield Recording(
         "m4a-noise",
         "the first bytes of an m4a and noise",
-        "no-decoder or unreadable",
+        "unreadable or no-decoder",
         b"\0\0\0\x18ftypM4A " + bytes(500),
     )
 

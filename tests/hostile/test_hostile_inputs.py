@@ -8,6 +8,7 @@ import pytest
 
 from tests.hostile.inputs import Hostile, hostile_inputs
 from tests.hostile.speech import Spoken
+from tests.hostile.table import PAGE, page
 from tests.hostile.time_limit import at_most
 from whisper_peft.data.checking import check_row, check_rows
 from whisper_peft.data.decoding import decode
@@ -84,3 +85,7 @@ def test_a_hostile_input_is_counted_and_its_neighbours_are_unchanged(
 
 def test_there_are_enough_of_them() -> None:
     assert len(hostile_inputs()) >= 90
+
+
+def test_the_page_of_the_reference_lists_them() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "write it again: python -m tests.hostile.table"

@@ -58,10 +58,6 @@ def _kept_texts() -> Iterator[Row]:
         "text-bom": ("a\ufeffb\u200bc", "a BOM and a zero-width space in the text"),
         "text-html": ('<script>alert("x")</script><img src=x onerror=alert(1)> & </td>', "HTML in the text"),
         "text-template": ("{{ 7 * 7 }} {% raw %} ${HOME} %s %(x)s {0}", "templates and formats in the text"),
-        "text-special": (
-            "<|endoftext|> <|startoftranscript|> <|fr|> <|0.00|>",
-            "Whisper's own special tokens as text",
-        ),
         "text-markdown": ("| a | b |\n|---|---|\n```\n# [x](javascript:alert(1))", "markdown in the text"),
         "text-number": (42, "a number instead of a text"),
         "text-digits": ("9" * 300, "300 digits"),
@@ -81,6 +77,9 @@ def _refused_texts() -> Iterator[Row]:
     for name, (text, what) in empty.items():
         yield Row(name, what, "empty-text", _of(text))
     yield Row("text-absent", "a row without its text", "empty-text", b'{"file_name": "speech.flac"}')
+    for token in ("<|endoftext|>", "<|fr|>", "<|0.00|>"):
+        what = f"Whisper's own token {token} in the text"
+        yield Row(f"text-{token.strip('<|>')}", what, "special-token", _of(f"words {token} words"))
     yield Row("text-3000", "a text of 3000 characters", "label-too-long", _of("words on " * 333 + "and"))
     yield Row("text-10-mb", "a text of 10 MB", "label-too-long", _of("word " * 2_000_000))
     yield Row("text-10-mb-word", "a word of 10 MB", "label-too-long", _of("a" * 10_000_000))

@@ -60,7 +60,7 @@ def native(content: bytes) -> NDArray[np.float32]:
 
 
 def assert_equal(found: NDArray[np.float32], wanted: NDArray[np.float32], coding: tuple[str, str]) -> None:
-    """Compare to the bit; an mp3's last bit depends on how many samples its decoder is asked for at a time."""
+    """Compare to the bit; an mp3's last bit depends on how many samples are asked for at a time."""
     if coding[0] == "MP3":
         assert found.shape == wanted.shape
         assert np.abs(found - wanted).max() < 1e-6

@@ -2,13 +2,15 @@
 
 Reasons, beside those of `whisper_peft.data.decoding`: `empty-text`, `too-short` and `too-long` (by
 data.min_duration_s and data.max_duration_s), `label-too-long` (more tokens than the decoder has positions),
-and from the sources themselves `malformed-row` and `path-outside`. What only decoding shows (damage inside a
+`special-token` (a text with `<|endoftext|>` or the like, which the tokenizer would take for the token), and
+those of `whisper_peft.data.rows` and of the sources themselves. What only decoding shows (damage inside a
 file, NaN, silence) is counted when it is met.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +29,8 @@ ROWS_TO_JUDGE = 200
 
 _LONGEST_TOKEN = 128
 """Characters in the longest token of Whisper's vocabularies: a text of megabytes need not be tokenised."""
+
+_SPECIAL_TOKEN = re.compile(r"<\|[\w.]*\|>")
 
 _EXAMPLES = 3
 """Ids that a message gives for each reason."""
@@ -152,6 +156,8 @@ def check_row(
     """
     if not utterance.text.strip():
         return utterance, "empty-text"
+    if _SPECIAL_TOKEN.search(utterance.text):
+        return utterance, "special-token"
     try:
         duration_s = header_duration_s(
             utterance.audio, utterance.sampling_rate, start_s=utterance.start_s, end_s=utterance.end_s

@@ -262,8 +262,8 @@ def _has_ffmpeg() -> bool:
 class _Content:
     """A recording as libsndfile reads it.
 
-    In damaged files it seeks before the start. C has an error code for that; Python's exception would end as a
-    traceback on the terminal.
+    In damaged files it seeks before the start. C has an error code for that; Python's exception would end as
+    a traceback on the terminal.
     """
 
     def __init__(self, stream: BinaryIO) -> None:

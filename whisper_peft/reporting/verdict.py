@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from whisper_peft.reporting.figures import count, number, percent, points, signed_percent
@@ -77,9 +78,9 @@ def short_context(evaluation: EvaluationRecord | None) -> str | None:
 
 
 def training_skips(report: RunReport) -> Mapping[str, int]:
-    """Return the training rows that were left out, by reason: as prepared, else as met in the loop."""
-    prepared = report.data.skipped if report.data else {}
-    return prepared or (report.train.skipped if report.train else {})
+    """Return the training rows that were left out, by reason: before the loop, and by what it met."""
+    prepared = Counter(report.data.skipped if report.data else {})
+    return prepared + Counter(report.train.skipped if report.train else {})
 
 
 def _left_behind(merge: MergeResult) -> str:
