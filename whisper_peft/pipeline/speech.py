@@ -114,7 +114,7 @@ class Speech:
         opened = [self.train, self.eval, *([self.dev] if chooses and self.recipe.data.dev else [])]
         style = f"the training text is in {self.text_style}; it is learned {CASE_SENTENCES[self.text_case]}"
         others = itertools.chain.from_iterable(one.sentences() for one in self.mixed)
-        return (*(source.sentence for source in opened), f"{style} (data.text_case)", *others)
+        return (*(source.sentence for source in opened), f"{style} (data.text_case{self._hint})", *others)
 
     @cached_property
     def text_style(self) -> TextStyle:
@@ -125,6 +125,11 @@ class Speech:
     def text_case(self) -> TextCase:
         """The case that the training text is put in."""
         return choose_text_case(self.recipe.data.text_case, self.text_style)
+
+    @property
+    def _hint(self) -> str:
+        chosen = self.recipe.data.text_case == "auto" and self.text_case == "sentence"
+        return "; restore would keep the model's punctuation, for one pass over the speech" if chosen else ""
 
     def resolved_recipe(self) -> Recipe:
         """Return the recipe as it runs again, from anywhere: with what was found in the speech."""

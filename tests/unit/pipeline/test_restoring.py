@@ -28,8 +28,9 @@ SMALL = {
 
 
 def rows(prompts, count):
-    """Return the shortest prompts in capitals, as many corpora write."""
-    chosen = sorted(prompts, key=lambda row: row["duration_s"])[:count]
+    """Return the shortest sentences in capitals, as many corpora write."""
+    sentences = [row for row in prompts if len(row["text"].split()) > 2]
+    chosen = sorted(sentences, key=lambda row: row["duration_s"])[:count]
     return [
         Utterance(Path(row["file_name"]).stem, Path(row["file_name"]), row["text"].upper().replace(",", ""))
         for row in chosen
