@@ -133,7 +133,7 @@ def _training(train: TrainResult) -> Iterator[tuple[str, str]]:
         back = f"; went back {count(train.rollbacks)} times" if train.rollbacks else ""
         yield "left out", f"{count(train.refused_updates)} steps changed no weight{spikes}{back}"
     if train.micro_batch_parts > 1:
-        yield "memory ran short", f"micro-batches were dealt into {count(train.micro_batch_parts)} parts"
+        yield "out of memory", f"micro-batches were dealt into {count(train.micro_batch_parts)} parts"
     if train.targets:
         windows = ", ".join(f"{count(n)} {kind.replace('_', ' ')}" for kind, n in train.targets.items())
         yield "targets", f"windows with {windows}"

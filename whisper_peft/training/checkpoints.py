@@ -21,6 +21,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -195,9 +196,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_NAME = re.compile(r"step-\d+(-\d+)?")
+"""Not a copy that somebody, or a drive, made beside it (`step-000200 (1)`)."""
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a run's `checkpoints/`, oldest first; their files may be damaged."""
-    return sorted((path.parent for path in folder.glob(f"step-*/{MANIFEST}")), key=_place)
+    found = (path.parent for path in folder.glob(f"step-*/{MANIFEST}"))
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_place)
 
 
 def step_of(path: Path) -> int:

@@ -49,6 +49,12 @@ def tensor_bytes(content: Any) -> int:
     return sum(map(tensor_bytes, content)) if isinstance(content, list | tuple) else 0
 
 
+def bytes_in(*folders: Path) -> int:
+    """Return what lies in folders already, of a run that goes on."""
+    files = (path for folder in folders for path in folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files)
+
+
 def refuse_full_disk(folder: Path, needed_bytes: int, what: str) -> None:
     """Refuse to begin what does not fit.
 

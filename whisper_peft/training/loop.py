@@ -30,7 +30,7 @@ from whisper_peft.training.checkpoints import (
     restore_weights,
     trainable_weights,
 )
-from whisper_peft.training.disk_room import planned_bytes, refuse_full_disk
+from whisper_peft.training.disk_room import bytes_in, planned_bytes, refuse_full_disk
 from whisper_peft.training.events import Callback, Event, announce
 from whisper_peft.training.gradients import Gradients
 from whisper_peft.training.guards import (
@@ -88,9 +88,11 @@ class Training:
         self.plan = TrainingPlan(self.recipe, self.rows, self.collator, self.whisper.config, self.world_size)
         self.rows_per_step, self.total_steps = self.plan.rows_per_step, self.plan.total_steps
         self.state.rows_per_step, self.state.total_steps = self.rows_per_step, self.total_steps
+        self.checkpoints = RunCheckpoints(self.folder, self.accelerator, keep=section.keep_checkpoints)
         weights = trainable_weights(self.whisper.model).values()
         needed = planned_bytes(weights, section, keeps_best=self.recipe.eval.steps is not None)
-        refuse_full_disk(self.folder, needed, "what the run saves")
+        there = bytes_in(self.checkpoints.checkpoints, self.checkpoints.best)
+        refuse_full_disk(self.folder, needed - there, "what the run saves")
         self.optimization = Optimization(self.whisper, section, self.total_steps)
         process = {"rank": self.accelerator.process_index, "world_size": self.world_size}
         chosen = choose_cache(self.recipe, self.whisper, self.plan, folder=self.folder, **process)
@@ -98,7 +100,6 @@ class Training:
         self.loss = SpeechLoss(self.whisper, self.cache)
         scaler = self.optimization.scaler
         self.gradients = Gradients(self.loss, self.accelerator, scaler, seed=section.seed)
-        self.checkpoints = RunCheckpoints(self.folder, self.accelerator, keep=section.keep_checkpoints)
 
     def run(self, resume_from: Path | None = None) -> TrainResult:
         """Train to the last step, to an early stop, or until interrupted; a checkpoint is left in each case.
@@ -167,7 +168,8 @@ class Training:
         """Take one optimiser step; its loss is the mean over the target tokens of all batches and ranks."""
         tokens = sum(batch.target_tokens for batch in batches)
         seconds = sum(batch.audio_seconds for batch in batches)
-        skipped = [reason for batch in batches for _, reason in batch.skipped]
+        # each epoch meets them again
+        skipped = [reason for batch in batches if batch.epoch == 0 for _, reason in batch.skipped]
         kinds = [sum(batch.kinds.get(kind, 0) for batch in batches) for kind in KINDS]
         all_tokens, all_seconds, any_skipped, *all_kinds = total_over_processes(
             self.accelerator, tokens, seconds, len(skipped), *kinds

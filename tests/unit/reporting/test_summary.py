@@ -151,3 +151,12 @@ def test_the_score_at_cut_context_is_told_in_one_line_everywhere(make_run: Calla
 def test_loops_at_cut_context_are_counted() -> None:
     both = evaluation(None, 0.1, after_short=replace(scored(0.8), looping=4))
     assert str(short_context(both)).endswith(", 4 transcripts loop")
+
+
+def test_steps_that_were_left_out_and_halved_batches_are_told(report: RunReport) -> None:
+    assert not {"left out", "out of memory"} & lines(report).keys()
+    assert report.train is not None
+    hard = replace(report.train, refused_updates=12, spikes=2, rollbacks=1, micro_batch_parts=4)
+    told = lines(report.model_copy(update={"train": hard}))
+    assert told["left out"] == "12 steps changed no weight, 2 as spikes; went back 1 times"
+    assert told["out of memory"] == "micro-batches were dealt into 4 parts"

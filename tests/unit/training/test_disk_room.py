@@ -54,3 +54,18 @@ def test_a_run_that_will_not_fit_is_refused_before_its_first_step(
     monkeypatch.setattr(disk_room.shutil, "disk_usage", lambda place: Usage(2**20))
     with pytest.raises(StorageError, match="what the run saves in"):
         training(rows, tmp_path, recipe())
+
+
+def test_what_a_run_that_goes_on_has_saved_already_is_not_asked_for_again(
+    tmp_path, rows, training, recipe, monkeypatch
+):
+    made = recipe(max_steps=4, checkpoint_steps=1, keep_checkpoints=1)
+    run = training(rows, tmp_path, made)
+    run.callbacks = (lambda event: event.step == 2,)
+    run.run()
+    weights = [weight for weight in run.whisper.model.parameters() if weight.requires_grad]
+    free = int(0.7 * planned_bytes(weights, made.train, keeps_best=False))
+    monkeypatch.setattr(disk_room.shutil, "disk_usage", lambda place: Usage(free))
+    training(rows, tmp_path, made)
+    with pytest.raises(StorageError, match="what the run saves in"):
+        training(rows, tmp_path / "anew", made)

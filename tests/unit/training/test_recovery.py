@@ -102,3 +102,9 @@ def test_best_weights_that_no_checkpoint_refers_to_go_though_a_state_is_damaged(
     (folder / "checkpoints" / "step-000002" / STATE).write_text("{")
     keep_referred(folder / "best", folder / "checkpoints")
     assert [path.name for path in list_checkpoints(folder / "best")] == ["step-000004"]
+
+
+def test_a_copy_beside_a_checkpoint_is_no_checkpoint(folder):
+    checkpoints = folder / "checkpoints"
+    shutil.copytree(checkpoints / "step-000006", checkpoints / "step-000006 (1)")
+    assert newest(folder)[0].name == "step-000006"
