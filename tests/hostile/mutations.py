@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
@@ -28,6 +29,14 @@ CODINGS = (
     ("W64", "PCM_16"),
     ("RF64", "PCM_16"),
 )
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A recording that was damaged; what it was before is `stored(*coding)`."""
+
+    coding: tuple[str, str]
+    content: bytes = field(repr=False)
 
 
 @functools.cache
@@ -87,13 +96,13 @@ def damaged(
     draw: st.DrawFn,
     codings: Sequence[tuple[str, str]] = CODINGS,
     kinds: st.SearchStrategy[Damage] = damages,
-) -> tuple[tuple[str, str], bytes]:
-    """Return a coding, and a recording in it that was damaged up to four times."""
+) -> Damaged:
+    """Return a recording that was damaged up to four times."""
     coding = draw(st.sampled_from(codings))
     content = stored(*coding)
     for damage in draw(st.lists(kinds, min_size=1, max_size=4)):
         content = damage(content)
-    return coding, content
+    return Damaged(coding, content)
 
 
 _PIECES = (

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.hostile.mutations import damaged, flips, stored, texts
+from tests.hostile.mutations import Damaged, damaged, flips, stored, texts
 from tests.hostile.speech import flac
 from tests.hostile.time_limit import at_most
 from whisper_peft.data.checking import check_row
@@ -69,22 +69,22 @@ def heard(content: bytes, **times: Any) -> Any:
     return found
 
 
-def check_damaged(recording: tuple[tuple[str, str], bytes]) -> None:
-    heard(recording[1])
+def check_damaged(recording: Damaged) -> None:
+    heard(recording.content)
 
 
 def check_bytes(content: bytes) -> None:
     heard(content)
 
 
-def check_stretch(recording: tuple[tuple[str, str], bytes], start_s: float, length_s: float) -> None:
-    heard(recording[1], start_s=start_s, end_s=start_s + length_s)
+def check_stretch(recording: Damaged, start_s: float, length_s: float) -> None:
+    heard(recording.content, start_s=start_s, end_s=start_s + length_s)
 
 
-def check_checksummed(recording: tuple[tuple[str, str], bytes]) -> None:
-    coding, content = recording
-    found = heard(content)
-    assert found is None or np.array_equal(found, decode(Utterance("whole", stored(*coding), "")).waveform)
+def check_checksummed(recording: Damaged) -> None:
+    found = heard(recording.content)
+    whole = decode(Utterance("whole", stored(*recording.coding), "")).waveform
+    assert found is None or np.array_equal(found, whole)
 
 
 CHECKSUMMED = [("FLAC", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("OGG", "OPUS")]

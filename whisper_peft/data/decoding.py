@@ -361,6 +361,8 @@ def _read_with_ffmpeg(audio: Path | bytes) -> tuple[NDArray[np.float32], int]:
                 )
         except (DecodeError, OSError) as error:
             raise _refusal("unreadable", "ffmpeg cannot read it", "convert it to flac or wav") from error
+    if not channels:
+        raise _refusal("unreadable", "ffmpeg finds no sound in it", "convert it to flac or wav")
     frames = len(pcm) // (2 * channels)
     if frames / _checked_rate(rate) < 0.95 * promised_s - 0.2:  # ffmpeg prints tenths of a second
         raise _refusal("truncated", "it ends before its header says", "copy or download it again")

@@ -242,6 +242,26 @@ def test_m4a_without_ffmpeg_says_what_to_install(monkeypatch: pytest.MonkeyPatch
         header_duration_s(content)
 
 
+class Soundless:
+    """What audioread tells of a file in which ffmpeg finds no sound, such as a film without it."""
+
+    samplerate, channels, duration = 0, 0, 0.0
+
+    def __init__(self, path: str) -> None: ...
+    def __enter__(self) -> "Soundless":
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+    def __iter__(self) -> Any:
+        return iter([])
+
+
+def test_a_film_without_sound_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_has_ffmpeg", lambda: True)
+    monkeypatch.setattr(decoding.ffdec, "FFmpegAudioFile", Soundless)
+    assert reason(struct.pack(">I", 24) + b"ftypM4A " + bytes(100)) == "unreadable"
+
+
 @pytest.fixture
 def m4a(tmp_path: Path, speech: NDArray[np.float32]) -> Path:
     import shutil
