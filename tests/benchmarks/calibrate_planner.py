@@ -1,6 +1,7 @@
 """Measure short runs of the real `finetune`, fit the planner's constants to some, and judge it by others.
 
     python tests/benchmarks/calibrate_planner.py measure calibration runs.jsonl     # about 15 minutes
+    python tests/benchmarks/calibrate_planner.py probe
     python tests/benchmarks/calibrate_planner.py fit runs.jsonl        # writes measured_costs.json
     python tests/benchmarks/calibrate_planner.py measure judgement judged.jsonl
     python tests/benchmarks/calibrate_planner.py judge judged.jsonl                 # a table
@@ -12,6 +13,7 @@ CONFIGURATIONS). Seconds of a step are the median over all but the first two; no
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import shutil
@@ -20,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,9 @@ def _calibration() -> Iterator[dict[str, Any]]:
     yield configuration(BASE | BF16, "librispeech", 12, CHECKPOINTED, steps=8)
     yield configuration(TINY, "librispeech", 12, {"gradient_accumulation_steps": 2}, steps=8)
     yield configuration(BASE, "en", 12, steps=8)
+    yield configuration(TINY, "librispeech", 20, steps=8)
+    yield configuration(TINY, "librispeech", 6, FULL_CONTEXT, steps=8)
+    yield configuration(BASE, "librispeech", 8, {"gradient_accumulation_steps": 2}, steps=4)
 
 
 def _judgement() -> Iterator[dict[str, Any]]:
@@ -155,17 +159,22 @@ def label(overrides: dict[str, Any]) -> str:
 
 
 def planner_of(overrides: dict[str, Any]) -> Any:
-    """Return the planner of a configuration, as `check` has it."""
-    from whisper_peft.model.blueprint import sketch
+    """Return the planner of a configuration, as `check` has it on this machine with nothing else running."""
+    from whisper_peft.model.blueprint import blueprint, sketch
     from whisper_peft.pipeline.forecasting import this_machine
     from whisper_peft.pipeline.material import look_at_speech
     from whisper_peft.recipe.catalog import resolve_recipe
+    from whisper_peft.training.cost_model import measured_costs
+    from whisper_peft.training.machine_speed import MachineSpeed
     from whisper_peft.training.planner import Planner
 
     recipe = resolve_recipe("lora-librispeech", overrides)
     looked = look_at_speech(recipe, check_language=lambda row: None)
-    config = sketch(recipe.model.name).config
-    return Planner(recipe, config, looked.material, this_machine(recipe.model))
+    model = blueprint(sketch(recipe.model.name).config, recipe.adapter)
+    machine = this_machine(recipe.model)
+    known = measured_costs()
+    speed = MachineSpeed(known.products_per_second[machine.precision.name], known.fresh_bytes_per_second)
+    return Planner(recipe, model, looked.material, dataclasses.replace(machine, speed=speed))
 
 
 def typical(steps: list[float]) -> float:
@@ -173,7 +182,7 @@ def typical(steps: list[float]) -> float:
     return statistics.median(steps[WARM_UP_STEPS:])
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Row:
     """One measurement, by the constants that it takes; a `hidden` one is known to be no more than that."""
 
@@ -184,12 +193,9 @@ class Row:
 
 def fit(runs: Path) -> None:
     """Fit the constants of time and of memory, each relative error counting alike, and write them."""
-    import torch
-
     from whisper_peft.training import cost_model
-    from whisper_peft.training.machine_speed import measure_speed
 
-    speeds = {name: measure_speed(name, torch.device("cpu")) for name in ("fp32", "bf16")}
+    path = Path(cost_model.__file__).with_name(cost_model.COSTS_FILE)
     lines = [json.loads(line) for line in runs.read_text().splitlines()]
     planners = [planner_of(line["overrides"]) for line in lines]
     seconds = [row for pair in zip(planners, lines, strict=True) for row in times(*pair)]
@@ -197,17 +203,28 @@ def fit(runs: Path) -> None:
     held = [row for pair in zip(planners, lines, strict=True) for row in peaks(*pair, base)]
     fitted = {
         "machine": "2 cores of an AMD EPYC, 2 threads, torch for the CPU",
-        "probe": {
-            "products_per_second": {name: speed.products_per_second for name, speed in speeds.items()},
-            "fresh_bytes_per_second": speeds["fp32"].fresh_bytes_per_second,
-        },
+        "probe": json.loads(path.read_text())["probe"],
         "seconds": solve(seconds),
         "bytes": solve(held),
         "runs": [label(line["overrides"]) for line in lines],
     }
-    path = Path(cost_model.__file__).with_name(cost_model.COSTS_FILE)
     path.write_text(json.dumps(fitted, indent=2) + "\n")
     print(f"{len(seconds)} times and {len(held)} peaks of {len(lines)} runs -> {path}")
+
+
+def probe() -> None:
+    """Write how fast this machine is beside the constants that are to be fitted on it."""
+    import torch
+
+    from whisper_peft.training import cost_model
+    from whisper_peft.training.machine_speed import measure_speed
+
+    path = Path(cost_model.__file__).with_name(cost_model.COSTS_FILE)
+    speeds = {name: measure_speed(name, torch.device("cpu"), seconds=1.0) for name in ("fp32", "bf16")}
+    products = {name: speed.products_per_second for name, speed in speeds.items()}
+    fresh = speeds["fp32"].fresh_bytes_per_second
+    probed = {"products_per_second": products, "fresh_bytes_per_second": fresh}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "probe": probed}, indent=2) + "\n")
 
 
 def times(planner: Any, line: dict[str, Any]) -> Iterator[Row]:
@@ -238,7 +255,10 @@ def solve(rows: Iterable[Row]) -> dict[str, float]:
     rows = list(rows)
     names = sorted({name for row in rows for name in row.terms})
     amounts = np.array([[row.terms.get(name, 0.0) for name in names] for row in rows])
-    measured, hidden = np.array([row.measured for row in rows]), np.array([row.hidden for row in rows])
+    seen = {name for row in rows if not row.hidden for name in row.terms}
+    # what shows nowhere is taken for as much as hides it: rather too much memory than too little
+    hidden = np.array([row.hidden and set(row.terms) <= seen for row in rows])
+    measured = np.array([row.measured for row in rows])
     scale, kept = np.maximum(np.abs(amounts).max(axis=0), 1e-30), ~hidden
     for _ in range(ROUNDS):
         relative = amounts[kept] / scale / measured[kept, None]
@@ -276,6 +296,7 @@ def main() -> None:
     measuring.add_argument("out", type=Path)
     measuring.add_argument("--speech", type=Path, default=Path("../shared/data"))
     measuring.add_argument("--only", type=int, nargs="*", default=[])
+    verbs.add_parser("probe")
     for verb in ("fit", "judge"):
         verbs.add_parser(verb).add_argument("runs", type=Path)
     chosen = parser.parse_args()
@@ -284,6 +305,8 @@ def main() -> None:
             run_one(chosen.overrides)
         case "measure":
             measure(chosen.which, chosen.out, chosen.speech, set(chosen.only))
+        case "probe":
+            probe()
         case "fit":
             fit(chosen.runs)
         case _:

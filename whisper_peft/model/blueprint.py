@@ -1,7 +1,7 @@
 """What a Whisper is made of, told without its weights: its sizes, what learns, and the bytes of it all.
 
-The model is built on torch's meta device, which has shapes and no memory, and the adapter is attached to it by
-PEFT itself: the counts are those of the model that is trained later, for any adapter that PEFT knows.
+The model is built on torch's meta device, which has shapes and no memory, and the adapter is attached to it
+by PEFT itself: the counts are those of the model that is trained later, for any adapter that PEFT knows.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import torch
 from peft import get_peft_model
-from torch import nn
+from peft.tuners.lora import LoraLayer
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from whisper_peft.errors import AdapterError, ModelError
@@ -51,13 +55,13 @@ PUBLISHED: dict[str, tuple[int, int, int, int, int, int]] = {
     "distil-large-v3": (1280, 32, 2, WITH_CANTONESE, 128, FP16),
     "distil-large-v3.5": (1280, 32, 2, WITH_CANTONESE, 128, FP32),
 }
-"""Width, encoder and decoder layers, vocabulary, mel bins (the config.json of each, as openai and distil-whisper
-publish them on the Hub), and bytes of a weight in its model.safetensors. Feed-forward layers are four times as
-wide, heads 64."""
+"""Width, encoder and decoder layers, vocabulary, mel bins (the config.json of each, as openai and
+distil-whisper publish them on the Hub), and bytes of a weight in its model.safetensors. Feed-forward layers
+are four times as wide, heads 64."""
 
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
-"""Bits of a weight in nf4 with double quantisation: itself, its block's scale in 8 bits, and the scale of 256 of
-those in 32 (Dettmers et al., 2023, section 3)."""
+"""Bits of a weight in nf4 with double quantisation: itself, its block's scale in 8 bits, and the scale of 256
+of those in 32 (Dettmers et al., 2023, section 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Linear:
     learns: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Blueprint:
     """A Whisper with its adapter: sizes, layers and counts.
 
@@ -131,9 +135,24 @@ class Blueprint:
         }
         return int(rounded[quantize]) + self.other_weights * float_bytes
 
-    def of(self, part: str) -> tuple[Linear, ...]:
-        """Return the layers of the encoder or of the decoder."""
-        return tuple(layer for layer in self.layers if layer.name.startswith(f"model.{part}."))
+    @cached_property
+    def encoder(self) -> tuple[Linear, ...]:
+        """The layers of the encoder."""
+        return tuple(layer for layer in self.layers if layer.name.startswith("model.encoder."))
+
+    @cached_property
+    def decoder(self) -> tuple[Linear, ...]:
+        """The layers of the decoder."""
+        return tuple(layer for layer in self.layers if layer.name.startswith("model.decoder."))
+
+    @cached_property
+    def blocks(self) -> dict[tuple[str, int], dict[str, Linear]]:
+        """The layers of each block by their names in it; blocks by encoder or decoder, and their number."""
+        blocks: dict[tuple[str, int], dict[str, Linear]] = {}
+        for layer in self.layers:
+            _, part, _, number, name = layer.name.split(".", 4)
+            blocks.setdefault((part, int(number)), {})[name] = layer
+        return blocks
 
 
 def sketch(name: str) -> Sketch:
@@ -208,13 +227,14 @@ def blueprint(config: WhisperConfig, section: AdapterSection | None) -> Blueprin
     """
     with torch.device("meta"):
         core = WhisperForConditionalGeneration(copy.deepcopy(config)).requires_grad_(False)
-        linear, base = _linear_layers(core), _count(core)
+        bare = [cast(nn.Linear, layer).weight.numel() for layer in _linear_layers(core).values()]
+        linear, base = sum(bare), _count(core)
         model = core if section is None else _with_adapter(core, section)
     return Blueprint(
         config=config,
-        layers=tuple(_describe(name, module, section) for name, module in _linear_layers(core).items()),
-        linear_weights=sum(module.weight.numel() for module in linear.values()),
-        other_weights=base - sum(module.weight.numel() for module in linear.values()),
+        layers=tuple(_describe(name, module) for name, module in _linear_layers(core).items()),
+        linear_weights=linear,
+        other_weights=base - linear,
         adapter_weights=_count(model) - base,
         trainable_weights=_count(model, lambda weight: weight.requires_grad),
     )
@@ -253,14 +273,19 @@ def _linear_layers(core: WhisperForConditionalGeneration) -> dict[str, nn.Module
     return inner
 
 
-def _describe(name: str, module: nn.Module, section: AdapterSection | None) -> Linear:
-    wrapped = isinstance(module, nn.Linear)
-    base = module if wrapped else module.get_base_layer()
-    ranks = [] if wrapped else [part.weight.shape[0] for part in module.lora_A.values()]
+def _describe(name: str, module: nn.Module) -> Linear:
+    base = cast(nn.Linear, module.get_base_layer() if isinstance(module, BaseTunerLayer) else module)
+    ranks = [_rank(part) for part in module.lora_A.values()] if isinstance(module, LoraLayer) else []
     learns = base.weight.requires_grad
     return Linear(
-        name, base.in_features, base.out_features, max(ranks, default=0), learns or not wrapped, learns
+        name, base.in_features, base.out_features, max(ranks, default=0), learns or base is not module, learns
     )
+
+
+def _rank(part: nn.Module | nn.Parameter) -> int:
+    """Return the rank of LoRA's first matrix: a layer of its own, or of AdaLoRA a bare weight."""
+    weight = cast(Tensor, part.weight if isinstance(part, nn.Linear) else part)
+    return int(weight.shape[0])
 
 
 def _count(model: nn.Module, wanted: Callable[[nn.Parameter], bool] = lambda weight: True) -> int:

@@ -15,7 +15,7 @@ import torch
 from whisper_peft.data.labels import told_language
 from whisper_peft.errors import WhisperPeftError
 from whisper_peft.measuring import free_memory_bytes, memory_bytes
-from whisper_peft.model.blueprint import ENGLISH, Sketch, sketch
+from whisper_peft.model.blueprint import ENGLISH, Sketch, blueprint, sketch
 from whisper_peft.model.precision import choose_device, choose_precision
 from whisper_peft.pipeline.contradictions import refuse_contradictions
 from whisper_peft.pipeline.material import look_at_speech
@@ -133,7 +133,9 @@ class Checking:
         machine = self._tried(lambda: this_machine(self.recipe.model))
         looked = look_at_speech(self.recipe, check_language=partial(_check_language, self.recipe, found))
         self.problems += looked.problems
-        planner = planner_of(self.recipe, found, machine, looked.material) if found and machine else None
+        planner = None
+        if found and machine:
+            planner = self._tried(lambda: planner_of(self.recipe, found, machine, looked.material))
         forecast = self._tried(planner.forecast) if planner else None
         free, disk = free_bytes(machine), free_disk_bytes(self.recipe)
         proposals: tuple[Proposal, ...] = ()
@@ -177,7 +179,8 @@ class Checking:
 
 def planner_of(recipe: Recipe, found: Sketch, machine: Machine, material: Material) -> Planner:
     """Return the planner of a run, for as many processes as were started."""
-    return Planner(recipe, found.config, material, machine, int(os.environ.get("WORLD_SIZE", "1")))
+    model = blueprint(found.config, recipe.adapter)
+    return Planner(recipe, model, material, machine, int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def this_machine(section: ModelSection) -> Machine:
@@ -238,7 +241,7 @@ def _doubts(planner: Planner) -> Iterator[str]:
     """Say where the estimate reaches beyond what was measured."""
     if planner.machine.device.type != "cpu":
         yield f"the constants were measured on a CPU: on {planner.machine.device.type} time is a guess"
-    if planner.config.d_model > WIDEST_MEASURED:
+    if planner.model.config.d_model > WIDEST_MEASURED:
         yield f"no model wider than {WIDEST_MEASURED} was measured: this one is by analysis alone"
     if planner.recipe.adapter.config is not None:
         yield "adapters other than LoRA are planned as if they added nothing to compute"

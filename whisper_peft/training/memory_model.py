@@ -74,17 +74,17 @@ def kept_for_backward(blueprint: Blueprint, load: Load, arithmetic: Arithmetic) 
 
 def encoder_learns(blueprint: Blueprint) -> bool:
     """Tell whether the backward pass enters the encoder."""
-    return any(layer.keeps_input for layer in blueprint.of("encoder"))
+    return any(layer.keeps_input for layer in blueprint.encoder)
 
 
 def lowest_learning_layer(blueprint: Blueprint) -> int:
     """Return the number of the encoder's first layer with something that learns."""
-    numbers = [int(layer.name.split(".")[3]) for layer in blueprint.of("encoder") if layer.keeps_input]
+    numbers = [int(layer.name.split(".")[3]) for layer in blueprint.encoder if layer.keeps_input]
     return min(numbers, default=blueprint.config.encoder_layers)
 
 
 def _encoder_layer(blueprint: Blueprint, load: Load, arithmetic: Arithmetic, number: int) -> Held:
-    layers = _of_block(blueprint, f"model.encoder.layers.{number}.")
+    layers = blueprint.blocks["encoder", number]
     size, width = arithmetic.float_bytes, blueprint.config.d_model
     row = load.positions * width * size
     plain = (
@@ -100,7 +100,7 @@ def _encoder_layer(blueprint: Blueprint, load: Load, arithmetic: Arithmetic, num
 
 
 def _decoder_layer(blueprint: Blueprint, load: Load, arithmetic: Arithmetic, number: int) -> Held:
-    layers = _of_block(blueprint, f"model.decoder.layers.{number}.")
+    layers = blueprint.blocks["decoder", number]
     size, width = arithmetic.float_bytes, blueprint.config.d_model
     row = load.tokens * width * size
     held = _stream(layers, load.tokens, width, arithmetic, first=False) + blocks(row, 4)
@@ -110,12 +110,6 @@ def _decoder_layer(blueprint: Blueprint, load: Load, arithmetic: Arithmetic, num
         [layers["encoder_attn.k_proj"], layers["encoder_attn.v_proj"]], load.positions, arithmetic
     )
     return held + _feed_forward(layers, load.tokens, blueprint.config.decoder_ffn_dim, arithmetic)
-
-
-def _of_block(blueprint: Blueprint, prefix: str) -> dict[str, Linear]:
-    return {
-        layer.name.removeprefix(prefix): layer for layer in blueprint.layers if layer.name.startswith(prefix)
-    }
 
 
 def _stream(layers: dict[str, Linear], rows: int, width: int, arithmetic: Arithmetic, *, first: bool) -> Held:

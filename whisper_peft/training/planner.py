@@ -14,14 +14,13 @@ from functools import cached_property
 from typing import Any, cast
 
 import torch
-from transformers import WhisperConfig
 
 from whisper_peft.data.audio_contexts import AudioContexts
 from whisper_peft.data.augmentation import Augmentation, build_augmentation
 from whisper_peft.data.collation import Collator
 from whisper_peft.data.target_draws import TargetDraws
 from whisper_peft.evaluation.evaluator import draw_evenly
-from whisper_peft.model.blueprint import Blueprint, Linear, blueprint
+from whisper_peft.model.blueprint import Blueprint, Linear
 from whisper_peft.model.precision import Precision
 from whisper_peft.recipe.sections import EvalSection, Recipe
 from whisper_peft.training.cost_model import (
@@ -150,31 +149,21 @@ class _Hearing:
 
 @dataclass(frozen=True)
 class Planner:
-    """Plans one recipe for one machine; `recipe` may be changed and planned again at no cost.
+    """Plans one recipe for one machine.
 
     Args:
         recipe: What to do.
-        config: Sizes of the model.
+        model: Model and adapter.
         material: Its speech.
         machine: Where.
         world_size: Number of processes.
     """
 
     recipe: Recipe
-    config: WhisperConfig
+    model: Blueprint
     material: Material
     machine: Machine
     world_size: int = 1
-
-    def changed(self, recipe: Recipe, precision: Precision | None = None) -> Planner:
-        """Return the planner of another recipe on the same speech and machine."""
-        machine = replace(self.machine, precision=precision or self.machine.precision)
-        return replace(self, recipe=recipe, machine=machine)
-
-    @cached_property
-    def model(self) -> Blueprint:
-        """Model and adapter."""
-        return blueprint(self.config, self.recipe.adapter)
 
     @cached_property
     def arithmetic(self) -> Arithmetic:
@@ -191,7 +180,7 @@ class Planner:
             TargetDraws(self.recipe.targets, section.seed),
         )
         collator = cast(Collator, hearing)
-        return TrainingPlan(self.recipe, self.material.train, collator, self.config, self.world_size)
+        return TrainingPlan(self.recipe, self.material.train, collator, self.model.config, self.world_size)
 
     @cached_property
     def steps(self) -> int:
@@ -279,7 +268,7 @@ class Planner:
         seen = [load for loads in self.loads for load in loads]
         positions = sum(load.positions for load in seen) / sum(len(load.windows) for load in seen)
         count = self.material.train_count or len(self.material.train)
-        return int(positions * count * self.config.d_model * STATE_BYTES / self.world_size)
+        return int(positions * count * self.model.config.d_model * STATE_BYTES / self.world_size)
 
     def _scoring(self, section: EvalSection, *, adapted: bool) -> StageTerms:
         model = self.model if adapted else replace(self.model, layers=_bare(self.model))

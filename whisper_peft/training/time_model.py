@@ -89,7 +89,7 @@ def encoder_work(blueprint: Blueprint, load: Load, arithmetic: Arithmetic) -> Wo
     """Return the work of hearing windows, log-mel features included."""
     config, positions = blueprint.config, load.positions
     width, layers = config.d_model, config.encoder_layers
-    linear = blueprint.of("encoder")
+    linear = blueprint.encoder
     convolutions = 4 * positions * 3 * config.num_mel_bins * width + 2 * positions * 3 * width * width
     return Work(
         products=convolutions + sum(_product(layer, positions) for layer in linear),
@@ -130,7 +130,7 @@ def _whole_blocks(size: float) -> float:
 
 def _way_back(blueprint: Blueprint, load: Load, arithmetic: Arithmetic, lowest: int) -> Work:
     config, positions = blueprint.config, load.positions
-    linear = [layer for layer in blueprint.of("encoder") if _number(layer) >= lowest]
+    linear = [layer for layer in blueprint.encoder if _number(layer) >= lowest]
     above = config.encoder_layers - lowest
     first = f"model.encoder.layers.{lowest}.self_attn"
     entered = [layer for layer in linear if not layer.name.startswith(first) or "out_proj" in layer.name]
@@ -148,7 +148,7 @@ def _way_back(blueprint: Blueprint, load: Load, arithmetic: Arithmetic, lowest: 
 
 def _decoder_forward(blueprint: Blueprint, load: Load) -> Work:
     config = blueprint.config
-    linear, layers = blueprint.of("decoder"), config.decoder_layers
+    linear, layers = blueprint.decoder, config.decoder_layers
     pairs = load.cross_pairs + sum(count * count for count in load.tokens_of)
     return Work(
         products=sum(_product(layer, _rows(layer, load)) for layer in linear),
@@ -160,7 +160,7 @@ def _decoder_forward(blueprint: Blueprint, load: Load) -> Work:
 
 
 def _decoder(blueprint: Blueprint, load: Load, arithmetic: Arithmetic, *, learns: bool) -> Work:
-    forward, linear = _decoder_forward(blueprint, load), blueprint.of("decoder")
+    forward, linear = _decoder_forward(blueprint, load), blueprint.decoder
     frozen = [layer for layer in linear if not learns and _hears(layer)]
     skipped = Work(products=sum(_product(layer, load.positions) for layer in frozen))
     again = Work(products=sum(_product(layer, _rows(layer, load)) for layer in linear if layer.learns))
@@ -182,7 +182,7 @@ def scoring_work(blueprint: Blueprint, batches: Iterable[Load], arithmetic: Arit
 
 def _writing(blueprint: Blueprint, load: Load, arithmetic: Arithmetic) -> Work:
     config, size = blueprint.config, arithmetic.float_bytes
-    linear, passes = blueprint.of("decoder"), max(load.tokens_of)
+    linear, passes = blueprint.decoder, max(load.tokens_of)
     heard = [layer for layer in linear if _hears(layer)]
     written = [layer for layer in linear if not _hears(layer)]
     vocabulary = config.d_model * config.vocab_size
