@@ -1,0 +1,128 @@
+"""check() tells what a run takes, and every problem at once, without loading weights."""
+
+import json
+
+import pytest
+
+import whisper_peft
+from whisper_peft.errors import TrainingError
+from whisper_peft.measuring import StageClock
+from whisper_peft.pipeline import expectation, forecasting
+from whisper_peft.pipeline.forecasting import check
+from whisper_peft.pipeline.speech import open_speech
+from whisper_peft.recipe.catalog import resolve_recipe
+from whisper_peft.reporting.run_report import ForecastRecord
+
+GIB = 2**30
+
+
+def spoken(root, **data):
+    return {"source": str(root / "tests/data/prompts/fr"), "train": "train", "eval": "test", **data}
+
+
+BASE = {"name": "openai/whisper-base", "language": "fr"}
+
+
+def test_a_plan_tells_steps_memory_time_and_disk(root, monkeypatch):
+    monkeypatch.setattr("torch.nn.Module.load_state_dict", None)  # no weights are read
+    plan = check("lora-librispeech", model=BASE, data=spoken(root), train={"max_steps": 20})
+    assert plan.fits, plan.problems
+    assert plan.forecast.steps == 20
+    assert plan.forecast.trainable_parameters == 4_325_376
+    assert list(plan.forecast.stages) == [
+        "load",
+        "score before",
+        "train",
+        "score after",
+        "score after, cut context",
+        "merge",
+    ]
+    assert 0.5 * GIB < plan.forecast.peak_memory_bytes < 8 * GIB
+    assert plan.forecast.disk_bytes["adapter"] == 4 * 4_325_376
+    assert plan.download_bytes == 0
+    assert json.loads(json.dumps(plan.to_dict()))["fits"]
+
+
+def test_epochs_become_the_steps_that_training_takes(root):
+    plan = check("lora-librispeech", model=BASE, data=spoken(root), train={"max_steps": None, "epochs": 3})
+    assert plan.forecast.steps == 3 * -(-144 // 8)
+
+
+def test_problems_are_told_all_at_once(root, tmp_path):
+    plan = check(
+        "lora-librispeech",
+        model={"name": "somebody/whisper-huge"},
+        data={"source": str(tmp_path / "missing")},
+        train={"early_stopping_patience": 2},
+    )
+    told = "\n".join(plan.problems)
+    assert not plan.fits
+    assert plan.forecast is None
+    assert "early_stopping_patience" in told
+    assert "somebody/whisper-huge" in told
+    assert "missing" in told
+
+
+@pytest.mark.parametrize(
+    ("overrides", "word"),
+    [
+        ({"model": {"name": "openai/whisper-base"}, "data": {"language_column": None}}, "language"),
+        ({"model": BASE, "adapter": {"targets": "kk_proj"}}, "kk_proj"),
+        ({"model": BASE, "data": {"text_column": "words"}}, "words"),
+        ({"model": BASE, "data": {"train": "lessons"}}, "lessons"),
+    ],
+)
+def test_what_would_stop_the_run_is_a_problem(root, tmp_path, overrides, word):
+    metadata = (root / "tests/data/prompts/fr/metadata.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in metadata]
+    manifest = tmp_path / "rows.jsonl"
+    names = ("file_name", "text", "split", "duration_s")
+    with manifest.open("w") as lines:
+        for row in rows:
+            kept = {name: row[name] for name in names}
+            kept["audio"] = str(root / "tests/data/prompts/fr" / kept.pop("file_name"))
+            lines.write(json.dumps(kept) + "\n")
+    data = {**spoken(root), "source": str(manifest), **overrides.get("data", {})}
+    plan = check("lora-librispeech", **{**overrides, "data": data})
+    assert any(word in problem for problem in plan.problems), plan.problems
+
+
+def test_a_run_too_large_is_told_with_what_fits(root, monkeypatch):
+    monkeypatch.setattr(forecasting, "free_bytes", lambda machine: int(1.9 * GIB))
+    plan = check(
+        "lora-librispeech",
+        model=BASE,
+        data=spoken(root),
+        train={"batch_size": 64, "audio_context": "full"},
+    )
+    assert not plan.fits
+    assert "1.90 GiB are free" in plan.problems[-1]
+    assert plan.proposals
+    assert all(proposal.peak_memory_bytes <= 1.9 * GIB for proposal in plan.proposals)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.4])
+def test_a_run_is_warned_of_and_refused_only_without_hope(root, monkeypatch, share):
+    recipe = resolve_recipe("lora-librispeech", {"model": BASE, "data": spoken(root)})
+    peak = check(recipe).forecast.peak_memory_bytes
+    monkeypatch.setattr(expectation, "free_bytes", lambda machine: int(share * peak))
+    speech, said = open_speech(recipe), []
+    if share < 0.5:
+        with pytest.raises(TrainingError, match="whisper-peft check"):
+            expectation.expect(recipe, speech, said.append)
+    else:
+        assert isinstance(expectation.expect(recipe, speech, said.append), ForecastRecord)
+        assert "may be killed" in said[0]
+
+
+def test_check_is_public_and_no_module():
+    assert whisper_peft.check is check
+
+
+def test_stages_add_up_under_their_names():
+    clock = StageClock()
+    for _ in range(2):
+        with clock("score"):
+            sum(range(1000))
+    assert clock.costs["score"].seconds > 0
+    assert clock.costs["score"].peak_memory_bytes > 0
