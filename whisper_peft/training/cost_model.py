@@ -121,17 +121,16 @@ def step_terms(
         steps: Optimiser steps of the whole run.
         micro_batches: To a step; between several the heap closes its gaps less well.
     """
-    held = {load: _live(blueprint, load, arithmetic) for load in loads}
-    heaviest = max(held, key=lambda load: held[load])
+    heaviest = max(loads, key=lambda load: (load.positions, load.tokens))
     kind = arithmetic.precision if arithmetic.quantize == "none" else arithmetic.quantize
     kind = "checkpointed" if arithmetic.checkpointing else kind
     terms = {
         "started": 1.0,
         "logits": projection(blueprint, heaviest, arithmetic).total,
-        f"live {kind}": held[heaviest],
+        f"live {kind}": _live(blueprint, heaviest, arithmetic),
     }
     if micro_batches > 1:
-        terms["live again"] = held[heaviest]
+        terms["live again"] = terms[f"live {kind}"]
     if arithmetic.attends_plainly:
         clips = sum(len(load.windows) for load in loads) / len(loads)
         met = steps * (KERNELS_PER_CLIP * clips + KERNELS_PER_STEP)

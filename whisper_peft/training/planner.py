@@ -41,8 +41,8 @@ from whisper_peft.training.time_model import encoder_work, scoring_work, total, 
 from whisper_peft.training.workload import Arithmetic, Load, load_of, scored_batches
 from whisper_peft.types import Utterance
 
-PLANNED_STEPS = 200
-"""Steps that are looked at; longer runs are like them."""
+PLANNED_STEPS, TIMED_STEPS = 200, 40
+"""Steps that are looked at for the heaviest micro-batch, and for the mean time; longer runs are like them."""
 
 WITNESS_WINDOW, WITNESS_TOKENS = 1500, 40
 """Encoder positions and about the tokens of the clips that a merged model is compared on."""
@@ -229,10 +229,11 @@ class Planner:
     @cached_property
     def step_terms(self) -> Terms:
         """What a step takes on average; those of later epochs less where encoder states are kept."""
-        work = total(training_work(self.model, loads, self.arithmetic) for loads in self.loads)
-        flat = [load for loads in self.loads for load in loads]
+        timed = self.loads[:TIMED_STEPS]
+        work = total(training_work(self.model, loads, self.arithmetic) for loads in timed)
+        flat = [load for loads in timed for load in loads]
         heard = total(encoder_work(self.model, load, self.arithmetic) for load in flat)
-        mean = (work + heard.times(-self._kept_share)).times(1 / len(self.loads))
+        mean = (work + heard.times(-self._kept_share)).times(1 / len(timed))
         return time_terms(mean, self.arithmetic)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from whisper_peft.errors import WhisperPeftError
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import Recipe
-from whisper_peft.training.planner import Planner
+from whisper_peft.training.planner import Forecast, Planner
 
 Overrides: TypeAlias = dict[str, Any]
 """Fields by their dotted names."""
@@ -81,8 +81,18 @@ def _fitting(planner: Planner, change: Overrides, free_bytes: int, replan: Repla
             return None
         if forecast.peak_memory_bytes <= free_bytes:
             return Proposal(as_flags(changed), forecast.peak_memory_bytes, forecast.seconds)
+        merging = forecast.stages.get("merge")
+        if merging is not None and merging.memory_bytes > free_bytes:
+            return _fitting(planner, {**change, "merge.enabled": False}, free_bytes, replan)
+        if not _scoring_is_largest(forecast):
+            return None
         rows //= 2
     return None
+
+
+def _scoring_is_largest(forecast: Forecast) -> bool:
+    largest = max(forecast.stages, key=lambda name: forecast.stages[name].memory_bytes)
+    return largest.startswith("score")
 
 
 def as_flags(overrides: Overrides) -> str:
@@ -91,9 +101,14 @@ def as_flags(overrides: Overrides) -> str:
     Example:
         >>> as_flags({"train.batch_size": 4, "train.gradient_checkpointing": True})
         '--train.batch-size 4 --train.gradient-checkpointing'
+        >>> as_flags({"merge.enabled": False})
+        '--merge.no-enabled'
     """
     return " ".join(_flag(name.replace("_", "-"), value) for name, value in overrides.items())
 
 
 def _flag(name: str, value: Any) -> str:
-    return f"--{name}" if value is True else f"--{name} {value}"
+    section, _, field = name.rpartition(".")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--{section}.no-{field}"
+    return f"--{name} {value}"
