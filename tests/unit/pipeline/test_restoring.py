@@ -66,7 +66,8 @@ def test_real_speech_is_heard_and_written_as_the_base_writes(restorer, prompts_e
     written = restorer(speech)
     assert [row.text.upper().rstrip(".!?") for row in written] == [row.text.rstrip(".!?") for row in speech]
     assert sum(row.text[-1:] in ".!?" for row in written) >= 6
-    assert all(row.text[0].isupper() and not row.text.isupper() for row in written)
+    assert sum(row.text[0].isupper() for row in written) >= 6  # some are parts of sentences
+    assert not any(row.text.isupper() for row in written)
 
 
 def test_what_was_heard_is_not_heard_again(restorer, deaf):
