@@ -94,7 +94,7 @@ def open_split(section: DataSection, which: Role, *, seed: int = HOLD_OUT_SEED) 
     """Open the rows to train on, to score, or to choose the best step by.
 
     A split that the user named is taken or refused; a default one that is absent is replaced by the only one
-    that looks right; without any, a tenth is held out: whole speakers, else whole sentences. What was done
+    that looks right; without any, a tenth is held out: speakers, recordings or sentences. What was done
     stands in the source's `sentence`, which is also logged.
 
     Raises:

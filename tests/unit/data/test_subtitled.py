@@ -54,6 +54,8 @@ def test_windows_hold_whole_cues_and_the_text_before_them(tmp_path: Path) -> Non
 def test_margins_end_half_way_to_the_next_cue_and_at_the_recordings_ends(tmp_path: Path) -> None:
     source = every(talk(tmp_path, 59.9, (0, 29.9), (30, 59.9)))
     assert times(source) == [("Cue 0.", 0.0, 29.95), ("Cue 1.", 29.95, 59.9)]
+    source = every(talk(tmp_path / "shorter", 60, (10, 30), (30.1, 50)))
+    assert times(source) == [("Cue 0.", 9.8, 30.05), ("Cue 1.", 30.05, 50.2)]
 
 
 def test_a_window_is_never_longer_than_thirty_seconds(tmp_path: Path) -> None:
@@ -70,6 +72,12 @@ def test_cues_too_long_or_outside_are_counted_and_the_rest_goes_on(tmp_path: Pat
     assert times(source) == [("Cue 0.", 0.8, 2.2), ("Cue 2.", 35.8, 38.2), ("Cue 3. Cue 4.", 57.8, 60.0)]
     assert [row.previous_text for row in source] == [None, "Cue 1.", "Cue 2."]
     assert source.skipped == {"cue-too-long": 1, "bad-times": 2}
+
+
+def test_a_cue_that_goes_on_after_the_recording_is_counted(tmp_path: Path) -> None:
+    source = every(talk(tmp_path, 60, (50, 51), (59, 61)))
+    assert times(source) == [("Cue 0.", 49.8, 51.2)]
+    assert source.skipped == {"bad-times": 1}
 
 
 def test_all_windows_can_be_learned_from(tmp_path: Path) -> None:
