@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +68,7 @@ def run_finetune(words: list[str]) -> None:
 def _with_answer(words: list[str]) -> list[str]:
     """Read `--resume` alone as `--resume yes`."""
     answered: list[str] = []
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in itertools.pairwise([*words, "--"]):
         alone = word == "--resume" and following.startswith("-")
         answered += [word, "yes"] if alone else [word]
     return answered
