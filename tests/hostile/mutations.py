@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
@@ -36,7 +37,11 @@ class Damaged:
     """A recording that was damaged; what it was before is `stored(*coding)`."""
 
     coding: tuple[str, str]
-    content: bytes = field(repr=False)
+    content: bytes
+
+    def __repr__(self) -> str:
+        """Return what is short enough to print, and to find the bytes by."""
+        return f"Damaged({self.coding}, {len(self.content)} bytes, {base64.b85encode(self.content[:300])!r})"
 
 
 @functools.cache

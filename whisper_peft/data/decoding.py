@@ -226,7 +226,8 @@ def _samples_first(samples: NDArray[_Sample]) -> NDArray[_Sample]:
 
 
 def _mono(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    return samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # samples that are not finite are refused
+        return samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
 
 
 @contextmanager
@@ -341,7 +342,7 @@ def _blocks(file: soundfile.SoundFile, wanted: range) -> Iterator[NDArray[np.flo
         block = file.read(frames, dtype="float32", always_2d=True)
         if not len(block):
             return
-        yield block[max(wanted.start - place, 0) :].mean(axis=1)
+        yield _mono(block[max(wanted.start - place, 0) :])
         place += len(block)
 
 

@@ -198,6 +198,12 @@ def test_samples_that_are_no_numbers_are_refused(bad: float) -> None:
     assert reason(encoded(samples, SAMPLING_RATE, "WAV", "FLOAT")) == "not-finite"
 
 
+def test_channels_that_are_infinite_both_ways_are_refused_without_a_warning() -> None:
+    samples = np.full((SAMPLING_RATE, 2), [np.inf, -np.inf], np.float32)
+    assert reason(samples, SAMPLING_RATE) == "not-finite"
+    assert reason(encoded(samples, SAMPLING_RATE, "WAV", "FLOAT")) == "not-finite"
+
+
 def test_digital_silence_is_refused_only_with_a_transcript() -> None:
     silence = np.zeros(SAMPLING_RATE, np.float32)
     assert reason(silence, SAMPLING_RATE, text="words") == "silent"
