@@ -1,7 +1,8 @@
 """Which rows are far from others of their kind, told in bounded memory when all have been seen.
 
-The measure is the robust z-score of the logarithm: the distance from the median in units of 1.4826 times the
-median absolute deviation, which the outliers themselves do not widen (Iglewicz and Hoaglin, 1993).
+The measure is the robust z-score, of the logarithm where values are ratios: the distance from the median in
+units of 1.4826 times the median absolute deviation, which the outliers themselves do not widen (Iglewicz and
+Hoaglin, 1993).
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ Row = TypeVar("Row")
 MOST_Z = 4.5
 """Robust z-scores beyond this are outliers: 7 in a million of a normal distribution."""
 
+STEP = 0.01
+"""Width of a bin: a hundredth, or a hundredth of a nat."""
+
 LEAST_DEVIATION = 0.1
-"""Deviation of a logarithm that is taken for the least, so that no speech is too even: about a tenth."""
+"""Least deviation that is assumed, so that no speech is too even: about a tenth, or a tenth of a nat."""
 
 FEWEST_TO_COMPARE = 30
 """Rows of a kind that there must be before they say what is usual."""
@@ -43,7 +47,10 @@ class Outlier(Generic[Row]):
 
 @dataclass
 class OutlierSearch(Generic[Row]):
-    """Takes in positive values of rows, and then yields those far from the rest.
+    """Takes in values of rows, and then yields those far from the rest.
+
+    Args:
+        is_log: Whether the logarithms are compared, as of rates; not of what is one already, as a loss is.
 
     Example:
         >>> search = OutlierSearch[str]()
@@ -54,6 +61,7 @@ class OutlierSearch(Generic[Row]):
         [('odd', 12)]
     """
 
+    is_log: bool = True
     _kinds: dict[tuple[Hashable, int], _Kind[Row]] = field(default_factory=dict)
     _families: dict[Hashable, Sketch] = field(default_factory=dict)
 
@@ -67,8 +75,11 @@ class OutlierSearch(Generic[Row]):
             letters: Length of the row's text.
             family: What else makes rows comparable, such as their script.
         """
-        self._kinds.setdefault((family, _length_kind(letters)), _Kind()).add(row, value)
-        self._families.setdefault(family, _log_sketch()).add(value)
+        kind = (family, _length_kind(letters))
+        if kind not in self._kinds:
+            self._kinds[kind] = _Kind(Sketch(STEP, is_log=self.is_log))
+        self._kinds[kind].add(row, value)
+        self._families.setdefault(family, Sketch(STEP, is_log=self.is_log)).add(value)
 
     def outliers(self) -> Iterator[Outlier[Row]]:
         """Yield the rows far from the rest, on either side."""
@@ -86,15 +97,11 @@ def _length_kind(letters: int) -> int:
     return sum(letters >= bound for bound in LENGTHS)
 
 
-def _log_sketch() -> Sketch:
-    return Sketch(0.01, is_log=True)
-
-
 @dataclass
 class _Kind(Generic[Row]):
     """The values of a kind, and the rows at both ends."""
 
-    values: Sketch = field(default_factory=_log_sketch)
+    values: Sketch
     _high: list[tuple[float, int, Row]] = field(default_factory=list)
     _low: list[tuple[float, int, Row]] = field(default_factory=list)
 

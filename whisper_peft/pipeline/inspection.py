@@ -83,6 +83,10 @@ def inspect(
         >>> inspect(rows).refused
         {'missing': 1}
     """
+    if max_rows is not None and max_rows < 1:
+        raise RecipeError(
+            f"--max-rows is {max_rows}", "no row would be looked at", "give at least 1, or leave it out"
+        )
     overrides: dict[str, Any] = {"data": {**(data or {}), "source": source}}
     if model:
         overrides["model"] = dict(model)

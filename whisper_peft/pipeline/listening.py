@@ -51,7 +51,7 @@ class Listener:
         self.whisper, self.labeller = whisper, labeller
         self.losses = Sketch(0.01, is_log=True)
         self._loss = SpeechLoss(whisper)
-        self._search: OutlierSearch[RowFacts] = OutlierSearch()
+        self._search: OutlierSearch[RowFacts] = OutlierSearch(is_log=False)
 
     def hear(self, row: RowFacts, utterance: Utterance) -> None:
         """Take in the loss of a row's text; what cannot be decoded is left to others to report."""
