@@ -96,13 +96,13 @@ def test_a_step_on_known_recordings_neither_decodes_nor_encodes_nor_carries_samp
 ):
     run = training(rows, tmp_path, recipe(max_steps=6))
     batches = []
-    inner = run._loss
+    inner = run.gradients._loss
 
     def watched(batch):
         batches.append(batch)
         return inner(batch)
 
-    run._loss = watched
+    run.gradients._loss = watched
     decoded, encoded, seconds = [], [], []
     monkeypatch.setattr(
         "whisper_peft.data.collation.decode", counting(decoded, "whisper_peft.data.collation", "decode")

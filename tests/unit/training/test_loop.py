@@ -375,5 +375,5 @@ def test_a_step_without_a_usable_recording_changes_nothing(rows, tmp_path):
 def test_a_run_that_finds_nothing_usable_stops_and_says_so(rows, tmp_path):
     (tmp_path / "bad.flac").write_bytes(b"fLaC" + bytes(60))
     bad = dataclasses.replace(rows[0], id="bad", audio=tmp_path / "bad.flac")
-    with pytest.raises(DataError, match=r"no recording of the last 10 steps.*unreadable: 20"):
+    with pytest.raises(DataError, match=r"no recording of the last 10 steps.*unreadable: 4"):
         training((bad,) * 4, tmp_path, recipe(max_steps=30)).run()
