@@ -77,6 +77,7 @@ def test_a_hostile_input_is_counted_and_its_neighbours_are_unchanged(
             assert dict(skipped) in [dict(result.skipped) for result in hostile.results]
             (result,) = (result for result in hostile.results if dict(result.skipped) == dict(skipped))
             assert [row.text for row in found] == [one.text for one in result.spoken]
+            "".join(row.id for row in found).encode()
             for row, expected in zip(found, result.spoken, strict=True):
                 assert_heard(row, expected)
             assert len({row.id for row in found}) == len(found)

@@ -154,7 +154,8 @@ def _naming(audio: Path | bytes | NDArray[Any], name: str) -> Iterator[None]:
     try:
         yield
     except AudioError as error:
-        what = str(audio) if isinstance(audio, Path) else f"audio of {name}"
+        readable = str(audio).encode("utf-8", "replace").decode("utf-8") if isinstance(audio, Path) else ""
+        what = readable or f"audio of {name}"
         raise AudioError(what, error.why, error.todo, reason=error.reason) from error.__cause__
 
 

@@ -153,5 +153,5 @@ def _key(utterance: Utterance, by: Key, root: str = "") -> str:
 
 def _position(key: str, seed: int) -> float:
     """Return the key's place in [0, 1), the same on every machine and in every process."""
-    digest = hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{seed}:{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

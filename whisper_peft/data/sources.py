@@ -78,11 +78,12 @@ class Selection:
             return rows_after(iter(self), count, keeps)
         hold_out, held = self.hold_out, self.keeps_held_out
         if hold_out is None:
-            return rows_after(self.rows, count, keeps)
-        return rows_after(self.rows, count, lambda row: hold_out(row) == held and keeps(row))
+            return _with_readable_ids(rows_after(self.rows, count, keeps))
+        wanted = rows_after(self.rows, count, lambda row: hold_out(row) == held and keeps(row))
+        return _with_readable_ids(wanted)
 
     def __iter__(self) -> Iterator[Utterance]:
-        rows: Iterable[Utterance] = self.rows
+        rows: Iterable[Utterance] = _with_readable_ids(self.rows)
         if not self.is_stream:
             rows = _with_unique_ids(rows)
         if (hold_out := self.hold_out) is not None:
@@ -195,6 +196,13 @@ def _label(choice: Choice, config: str) -> str:
 def _count_repeated_ids(rows: Rows) -> int:
     ids = [row.id for row in rows]
     return len(ids) - len(set(ids))
+
+
+def _with_readable_ids(rows: Iterable[Utterance]) -> Iterator[Utterance]:
+    """Put a question mark for what no encoding can write: ids may be names of files in another one."""
+    for row in rows:
+        readable = row.id.encode("utf-8", "replace").decode("utf-8")
+        yield row if readable == row.id else dataclasses.replace(row, id=readable)
 
 
 def _with_unique_ids(rows: Iterable[Utterance]) -> Iterator[Utterance]:

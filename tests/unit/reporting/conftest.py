@@ -187,7 +187,7 @@ def make_report(rows: list[dict[str, Any]], folder: Path) -> RunReport:
             world_size=1,
             best_step=54,
             best_wer=0.1222,
-            skipped={"too_long": 2, "empty_text": 1},
+            skipped={"silent": 1},
         ),
         evaluation=EvaluationRecord(
             before=evaluate(transcribe(rows, "before"), 9.71),

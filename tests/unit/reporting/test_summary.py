@@ -53,7 +53,7 @@ def test_summary_states_what_the_report_holds(report: RunReport) -> None:
     )
     assert printed["speed"] == "12.34 audio-seconds per second, data wait 1.3 %"
     assert printed["peak memory"] == "1.97 GiB"
-    assert printed["skipped"] == "training rows: 3 (2 too long, 1 empty text)"
+    assert printed["skipped"] == "training rows: 4 (2 too long, 1 empty text, 1 silent)"
     assert "transcripts equal on 8 clips" in printed["merge"]
     assert printed["scored on"].startswith("53 utterances of test: marks normaliser")
     assert list(printed)[-1] == "folder"
