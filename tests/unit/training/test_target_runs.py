@@ -28,9 +28,11 @@ MIXED = {
 
 @pytest.fixture(scope="module")
 def neighbours(rows):
-    """Return the prompts as if they were read one after the other."""
+    """Return the prompts as if they were three chapters, read one after the other."""
     return tuple(
-        dataclasses.replace(row, id=f"19-198-{number:04d}", speaker_id="19", previous_text="Before that.")
+        dataclasses.replace(
+            row, id=f"19-{number // 3}-{number:04d}", speaker_id="19", previous_text="Before that."
+        )
         for number, row in enumerate(rows)
     )
 
