@@ -20,7 +20,7 @@ from whisper_peft.types import MAX_LABEL_TOKENS, WINDOW_S, Segment, Utterance
 LONGEST_PAUSE_S = 2.0
 """Between two stretches of a recording; in a longer one there may be words that nobody wrote down."""
 
-_CHAPTER = re.compile(r"(?P<chapter>(?:.*\W)?(?P<speaker>\d+)-\d+)-(?P<number>\d{4})")
+_CHAPTER = re.compile(r"(?P<chapter>(?:.*\W)?(?P<speaker>\d+)-\d+)-(?P<number>\d{4})(?:@.+)?")
 """Id of an utterance of LibriSpeech; in a mixture the name of the source stands before it."""
 
 
