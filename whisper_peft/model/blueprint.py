@@ -252,7 +252,8 @@ def _with_adapter(core: WhisperForConditionalGeneration, section: AdapterSection
         core.requires_grad_(True)
         core.model.encoder.embed_positions.requires_grad_(False)
         return core
-    config = adapter_config(core, section)
+    config = copy.deepcopy(adapter_config(core, section))
+    config.base_model_name_or_path = None  # this one has no name, and PEFT warns where names differ
     try:
         with no_false_alarms_of_peft():
             return get_peft_model(core, config)

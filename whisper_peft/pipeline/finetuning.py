@@ -223,7 +223,9 @@ class Finetuning:
         speech = open_speech(self.recipe)
         for sentence in speech.sentences():
             self.say(sentence)
-        self._note(forecast=on_main_process(self.accelerator, lambda: expect(self.recipe, speech, self.say)))
+        forecast = on_main_process(self.accelerator, lambda: expect(self.recipe, speech, self.say))
+        # written with what comes next: a mistake that is found before leaves no folder
+        self.report = self.report.model_copy(update={"forecast": forecast})
         whisper = load_whisper(self.recipe.model, device=self._device())
         for sentence in (
             whisper.checkpoint.sentence,

@@ -33,7 +33,7 @@ class ModelSection(Section):
     name: str = "openai/whisper-tiny.en"
     """A Hugging Face or CTranslate2 folder, an OpenAI .pt file, a Hub name, or installed weights."""
     language: str | None = None
-    """Language spoken, such as en or French, unless rows have their own. nearest: that of the most alike text."""
+    """Language spoken, such as en or French, unless rows have their own. nearest: of the most alike text."""
     task: Literal["transcribe", "translate"] = "transcribe"
     """Write down the words (transcribe) or their English translation (translate)."""
     quantize: Literal["none", "int8", "nf4"] = "none"
