@@ -118,7 +118,7 @@ class Manifest:
         if self.named_by_file and self.split not in (None, self.file.stem):
             return
         for line, row in _read(self.file):
-            if self.split is not None and row is not None and self._split_of(row) != self.split:
+            if self.split is not None and self._is_elsewhere(row):
                 continue
             reason = self._refusal(row)
             if row is None or reason is not None:
@@ -130,6 +130,11 @@ class Manifest:
     def splits(self) -> set[str | None]:
         """Return the splits that the rows, their recordings' folders or the file itself name."""
         return {self._split_of(row) for _, row in _read(self.file) if row is not None}
+
+    def _is_elsewhere(self, row: Mapping[str, Any] | None) -> bool:
+        """Tell whether a row is of another split; one that is broken may be of any, if nothing tells."""
+        split = self._split_of(row or {})
+        return split != self.split and not (row is None and split is None)
 
     def _split_of(self, row: Mapping[str, Any]) -> str | None:
         if self.named_by_file:

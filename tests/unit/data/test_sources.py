@@ -154,6 +154,17 @@ def test_paths_out_of_the_folder_and_malformed_rows_are_counted(tmp_path: Path, 
     assert [row.text for row in check.kept] == ["Good."]
 
 
+def test_a_broken_row_counts_in_the_split_of_its_own_folder(tmp_path: Path) -> None:
+    for split, broken in (("train", 1), ("test", 2)):
+        (tmp_path / split).mkdir()
+        good = json.dumps({"audio": "a.wav", "text": split})
+        write_lines(tmp_path / split / "metadata.jsonl", good, *["{broken"] * broken)
+    for split, broken in (("train", 1), ("test", 2)):
+        source = open_source(DataSection(source=tmp_path), split)
+        assert [row.text for row in source] == [split]
+        assert source.skipped == {"malformed-row": broken}
+
+
 def test_a_csv_row_with_a_comma_too_many_is_counted_not_cut(tmp_path: Path) -> None:
     section = write_lines(tmp_path / "speech.csv", "audio,text", "c.wav,Yes, sir", "a.wav", "b.wav,B")
     source = open_source(section, "all")
