@@ -101,7 +101,8 @@ def test_a_batch_that_does_not_fit_gives_the_same_gradient_in_parts(
     assert sum(given[-4:]) == 6
     assert loss == pytest.approx(expected_loss, rel=1e-5)
     for one, other in zip(found, expected, strict=True):
-        assert torch.allclose(one, other, rtol=1e-3, atol=1e-6)
+        # by the norm: single entries near zero differ by the rounding of other products and threads
+        assert (one - other).norm() <= 1e-3 * other.norm()
     assert "memory ran short in step 1: each micro-batch is dealt into 4 parts" in caplog.text
     given.clear()
     gathered(run, batch, state)
