@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -127,11 +127,6 @@ def prepare(
     labeller = _labeller(whisper, plain, speech)
     train = [_row(row, labeller, folder / "speech") for row in rows]
     work = f"both learn from {len(train)} utterances, {epochs} whole epoch{'s' if epochs > 1 else ''}"
-    extra = {
-        "augmentation is": recipe.augment != plain.augment,
-        "targets are": recipe.targets != plain.targets,
-    }
-    dropped = [f"{what} left out: the reference has none" for what, is_so in extra.items() if is_so]
     return Preparation(
         recipe=plain,
         ours=sides["ours"],
@@ -143,8 +138,18 @@ def prepare(
         train=tuple(train),
         eval=tuple(_scorable(speech, labeller, folder / "speech", plain.eval.max_utterances)),
         sizes=tuple(_size(row, labeller) for row in train),
-        sentences=(*speech.sentences(), *([work] if trains else []), *dropped),
+        sentences=(*speech.sentences(), *([work] if trains else []), *_left_out(recipe, plain)),
     )
+
+
+def _left_out(recipe: Recipe, plain: Recipe) -> Iterator[str]:
+    """Say what the recipe asks for and the reference has not."""
+    for what, is_so in (
+        ("augmentation is", recipe.augment != plain.augment),
+        ("targets are", recipe.targets != plain.targets),
+    ):
+        if is_so:
+            yield f"{what} left out: the reference has none"
 
 
 def _write_recipes(sides: Mapping[str, Recipe], model: Path, folder: Path) -> None:

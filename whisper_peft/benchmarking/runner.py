@@ -37,6 +37,7 @@ from whisper_peft.model.precision import choose_device
 from whisper_peft.pipeline.run_folder import choose_folder
 from whisper_peft.pipeline.run_lock import RunLock
 from whisper_peft.recipe.catalog import resolve_recipe
+from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.reporting.progress import SteadyConsole
 from whisper_peft.reporting.run_report import environment_meta
@@ -104,8 +105,8 @@ def benchmark(
     """
     if train and "epochs" in train:
         train = {"max_steps": None, **train}  # else the steps of a recipe that names them would win
-    sections = {"model": model, "data": data, "adapter": adapter, "train": train, "eval": eval}
-    chosen = resolve_recipe(recipe, {name: fields for name, fields in sections.items() if fields})
+    overrides = given_overrides(model=model, data=data, adapter=adapter, train=train, eval=eval)
+    chosen = resolve_recipe(recipe, overrides)
     _refuse_unknown(what, rounds)
     with RunLock() as lock:
         folder = _folder(chosen, lock, output_dir)

@@ -63,6 +63,7 @@ from whisper_peft.pipeline.stored_scores import (
     source_difference_intervals,
 )
 from whisper_peft.recipe.catalog import resolve_recipe
+from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.reporting.figures import reasons
@@ -131,10 +132,7 @@ def finetune(
     """
     sections = {"model": model, "data": data, "augment": augment, "adapter": adapter, "train": train}
     sections |= {"targets": targets, "eval": eval, "merge": merge}
-    overrides: dict[str, Any] = {name: fields for name, fields in sections.items() if fields}
-    if output_dir is not None:
-        overrides["output_dir"] = output_dir
-    chosen = resolve_recipe(recipe, overrides)
+    chosen = resolve_recipe(recipe, given_overrides(**sections, output_dir=output_dir))
     refuse_contradictions(chosen)
     accelerator = start_processes(chosen.model.device)
     with RunLock() as lock:

@@ -20,6 +20,7 @@ from whisper_peft.model.precision import choose_device, choose_precision
 from whisper_peft.pipeline.contradictions import refuse_contradictions
 from whisper_peft.pipeline.material import look_at_speech
 from whisper_peft.recipe.catalog import resolve_recipe
+from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.reporting.figures import memory
 from whisper_peft.training.machine_speed import measure_speed
@@ -109,10 +110,8 @@ def check(
     """
     sections = {"model": model, "data": data, "augment": augment, "targets": targets, "adapter": adapter}
     sections |= {"train": train, "eval": eval, "merge": merge}
-    overrides: dict[str, Any] = {name: fields for name, fields in sections.items() if fields}
-    if output_dir is not None:
-        overrides["output_dir"] = output_dir
-    return Checking(resolve_recipe(recipe, overrides)).plan()
+    chosen = resolve_recipe(recipe, given_overrides(**sections, output_dir=output_dir))
+    return Checking(chosen).plan()
 
 
 class Checking:

@@ -28,7 +28,7 @@ from whisper_peft.pipeline.nearest_language import settle_language
 from whisper_peft.pipeline.probing import with_probes
 from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
 from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
-from whisper_peft.recipe.overrides import apply_overrides
+from whisper_peft.recipe.overrides import apply_overrides, given_overrides
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting.model_card import write_model_card
@@ -79,7 +79,9 @@ def evaluate(
     Example:
         >>> result = evaluate("runs/demo", data={"source": "my/speech", "eval": "test"})  # doctest: +SKIP
     """
-    overrides = {name: dict(fields) for name, fields in _given(model, data, eval).items()}
+    overrides = {
+        name: dict(fields) for name, fields in given_overrides(model=model, data=data, eval=eval).items()
+    }
     if "source" in overrides.get("data", {}):
         overrides["data"] = {"mix": (), **overrides["data"]}
     recipe = _recipe_of(run_or_model, overrides)
@@ -109,10 +111,6 @@ def evaluate(
 
     scores = with_probes(scored(source, "scoring"), whisper, source, recipe=recipe, accelerator=accelerator)
     return replace(scores, sources={one.label: scored(one, f"scoring {one.label}") for one in sources})
-
-
-def _given(model: Overrides | None, data: Overrides | None, eval: Overrides | None) -> dict[str, Overrides]:
-    return {name: fields for name, fields in (("model", model), ("data", data), ("eval", eval)) if fields}
 
 
 def _recipe_of(run_or_model: str | Path, overrides: Overrides) -> Recipe:

@@ -43,6 +43,16 @@ def apply_overrides(recipe: Recipe, overrides: Mapping[str, Any], *, origin: str
         raise recipe_error(error, origin=origin) from None
 
 
+def given_overrides(**parts: Any) -> dict[str, Any]:
+    """Return the overrides that a caller gave: sections with fields, and values that are not None.
+
+    Example:
+        >>> given_overrides(train={"epochs": 1}, data=None, eval={}, output_dir=None)
+        {'train': {'epochs': 1}}
+    """
+    return {name: value for name, value in parts.items() if value is not None and value != {}}
+
+
 def explicit_fields(section: Section) -> Tree:
     """Return the fields that somebody named, by section, down to the values.
 

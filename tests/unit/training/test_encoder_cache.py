@@ -8,58 +8,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 
-from whisper_peft.data.audio_contexts import AudioContexts
-from whisper_peft.data.augmentation import build_augmentation
+from tests.unit.training.runs import make_recipe, make_training, weights
 from whisper_peft.data.batching import MicroBatch, Recording
-from whisper_peft.data.collation import Collator
 from whisper_peft.data.decoding import decode
-from whisper_peft.data.labels import Labeller
-from whisper_peft.model.adapters import attach_adapter
-from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.overrides import apply_overrides
-from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training import loss
 from whisper_peft.training.cache_choice import corpus_bytes
-from whisper_peft.training.checkpoints import list_checkpoints, trainable_weights
+from whisper_peft.training.checkpoints import list_checkpoints
 from whisper_peft.training.encoder_cache import EncoderCache, stored_dtype
 from whisper_peft.training.logs import JsonLog
-from whisper_peft.training.loop import Training
 from whisper_peft.training.state_stores import MemoryStore
 from whisper_peft.types import Utterance
 
-BASE = {
-    "model": {"name": "openai/whisper-tiny.en", "device": "cpu", "precision": "fp32"},
-    "adapter": {"r": 4, "targets": "decoder-only"},
-    "train": {"epochs": 3, "batch_size": 3, "learning_rate": 1e-3, "workers": 0, "checkpoint_steps": 2},
+SETTINGS = {
+    "model": {"precision": "fp32"},
+    "adapter": {"targets": "decoder-only"},
+    "augment": {"gain": {"p": 0.0}, "spec_augment": {"p": 0.0}},
+    "train": {"max_steps": None, "epochs": 3, "batch_size": 3},
 }
 
 
 def recipe(**train):
-    return apply_overrides(apply_overrides(Recipe(), BASE), {"train": train})
+    return apply_overrides(apply_overrides(make_recipe(), SETTINGS), {"train": train})
 
 
 def training(rows, folder, made=None, **parts):
-    made = made or recipe()
-    whisper = load_whisper(made.model)
-    attach_adapter(whisper, made.adapter, seed=made.train.seed)
-    collator = Collator(
-        Labeller(whisper.tokenizer, multilingual=False, language=None),
-        build_augmentation(made.augment),
-        made.augment.spec_augment,
-        AudioContexts.of(made.train, seed=made.train.seed),
-        num_mel_bins=whisper.num_mel_bins,
-        seed=made.train.seed,
-    )
     folder.mkdir(parents=True, exist_ok=True)
-    return Training(
-        whisper, made, rows, collator, Accelerator(cpu=True), folder, callbacks=(JsonLog(folder),), **parts
-    )
-
-
-def weights(run):
-    return {name: weight.detach().clone() for name, weight in trainable_weights(run.whisper.model).items()}
+    return make_training(rows, folder, made or recipe(), callbacks=(JsonLog(folder),), **parts)
 
 
 def log(folder):
