@@ -308,8 +308,9 @@ class DifferingTranscript:
 class ParityRow:
     """One exported file beside the adapter model, run by its own runtime in a process of its own.
 
-    `equal` is the fraction of clips whose transcripts are the same character for character, and `rtfx` how many
-    seconds of audio one second transcribes. `max_logit_difference` is None where the runtime shows no logits.
+    `equal` is the fraction of clips whose transcripts are the same character for character, and `rtfx` how
+    many seconds of audio one second transcribes. `max_logit_difference` is None where the runtime shows no
+    logits.
     `context` is `30 s` or `short`, the encoder hearing each clip alone. `weights_identical` tells whether
     reading the file back gives the written weights to the bit; None where the quantisation rounds them.
     `refused` says why the export was set aside; None for one that was accepted.
@@ -335,7 +336,7 @@ class ParityRow:
 
 @dataclass(frozen=True, slots=True)
 class ParityTable:
-    """What every exported file of a model says on the same clips; the first row is the adapter model itself."""
+    """What every exported file says on the same clips; the first row is the adapter model itself."""
 
     model: str
     clips: int
