@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from whisper_peft.model.loading import Whisper
+from whisper_peft.types import Utterance
 
 Writer: TypeAlias = Callable[[Whisper, Path, str], None]
-"""Writes a whole model in float, without adapter, into a folder in a quantisation."""
+"""Writes a whole model in float, without adapter, into an empty folder in a quantisation."""
 
 Reader: TypeAlias = Callable[[Path], Mapping[str, Tensor]]
-"""Reads the weights of a folder back, under Hugging Face's names, as they are stored."""
+"""Reads the weights of a folder back, under Hugging Face's names; rounded ones multiplied out to fp32."""
+
+Keeper: TypeAlias = Callable[[str, Tensor, str], Tensor]
+"""Returns what reading back gives of one weight: of its Hugging Face name, in fp32, in a quantisation.
+
+It is computed from the weight alone, not from a file: so a fault in writing cannot hide behind itself.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,10 +34,13 @@ class ExportFormat:
         quantizations: What `--quantize` takes; the first is the default.
         exact: Those of `quantizations` that reading back gives to the bit, the weights being cast to the
             dtype of the file before they are written.
-        write: Writes a complete folder that the runtime loads with no other file or flag.
-        read: Reads it back. None for a format that is not a file of weights.
-        runtime: The module of `whisper_peft.deploy.runtimes` that runs it.
+        write: Writes a complete folder that the runtime loads with no other file or flag. Two calls with one
+            model write the same bytes.
+        read: Reads it back. None for a plug-in, whose files are compared as wholes.
+        keep: What `read` must give of each weight. None where `read` is None.
+        runtime: The module of `whisper_peft.deploy.runtimes` that runs it; empty for a plug-in.
         extra: The extra of whisper_peft that brings the runtime; empty where none is needed.
+        hears_short: Whether the runtime can let the encoder hear each clip alone, instead of 30 s.
     """
 
     name: str
@@ -38,8 +48,33 @@ class ExportFormat:
     exact: tuple[str, ...]
     write: Writer
     read: Reader | None
+    keep: Keeper | None
     runtime: str
     extra: str = ""
+    hears_short: bool = False
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The clips of a comparison, and what the model that is exported says about them in this library.
+
+    Attributes:
+        clips: Decoded utterances with text: 16 kHz, mono.
+        language: Code such as `en`, the same for all clips; None for an English-only model.
+        task: transcribe or translate.
+        normalizer: Name of the normaliser of the WER's text.
+        transcripts: One for each clip: greedy, no timestamps, 30 s of context.
+        decoder_input_ids: Tokens of each clip that logits are compared at.
+        logits: Of each clip, shape `(tokens, vocabulary)`, fp32, on the CPU.
+    """
+
+    clips: tuple[Utterance, ...]
+    language: str | None
+    task: str
+    normalizer: str
+    transcripts: tuple[str, ...]
+    decoder_input_ids: tuple[tuple[int, ...], ...]
+    logits: tuple[Tensor, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
