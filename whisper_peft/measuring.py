@@ -84,6 +84,29 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+MEMORY_ERRORS = (
+    "out of memory",
+    "DefaultCPUAllocator",
+    "std::bad_alloc",
+    "could not create a memory object",
+)
+"""What torch's errors say when memory is short: CUDA, MPS and XPU; the CPU's allocator; C++; oneDNN."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that there was no memory left.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+        True
+        >>> is_out_of_memory(RuntimeError("shape mismatch"))
+        False
+    """
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY_ERRORS)
+
+
 def fastest_run(action: Callable[[], object], seconds: float) -> float:
     """Return the seconds of the fastest of several runs, after one that is not counted.
 
@@ -106,11 +129,10 @@ def fastest_run(action: Callable[[], object], seconds: float) -> float:
 
 
 def release_freed_memory() -> None:
-    """Give freed memory back to the system, which glibc's heap would keep from the next stage.
-
-    Elsewhere nothing is done.
-    """
+    """Give freed memory back, which CUDA's caches and glibc's heap would keep from the next stage."""
     gc.collect()
+    if _cuda_in_use():
+        sys.modules["torch"].cuda.empty_cache()
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -12,6 +12,7 @@ import torch.distributed
 from whisper_peft.data.decoding import decode, header_duration_s
 from whisper_peft.errors import AudioError, EvaluationError
 from whisper_peft.evaluation.generation import audio_frames, check_language, generate
+from whisper_peft.evaluation.halves import in_halves
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import Scores, score
 from whisper_peft.evaluation.style import style_profile
@@ -109,7 +110,7 @@ def evaluate_utterances(
             for batch in _batches(mine, section):
                 heard = list(_decoded(batch, share.skipped))
                 with watch:
-                    share.heard += _transcribe(whisper, heard, section, task)
+                    share.heard += in_halves(heard, lambda rows: _transcribe(whisper, rows, section, task))
                 if progress is not None:
                     progress((len(share.heard) + share.skipped.total()) * world_size)
     except EvaluationAbandoned:  # told to the other processes, which would wait for this one's share

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import TypeAlias
 
 from whisper_peft.evaluation.generation import (
     AudioContext,
@@ -17,6 +18,7 @@ from whisper_peft.evaluation.generation import (
     text_of,
     token_id,
 )
+from whisper_peft.evaluation.halves import in_halves
 from whisper_peft.evaluation.long_form import (
     WINDOW_SAMPLES,
     TimedTokens,
@@ -110,6 +112,10 @@ class OpenRecording:
         )
 
 
+_Prefixed: TypeAlias = tuple[OpenRecording, list[int]]
+"""A recording, and the tokens that the decoder is given for its next window."""
+
+
 def _do_nothing(place: int, transcript: Transcript) -> None:
     pass
 
@@ -144,7 +150,8 @@ class WindowTranscriber:
         with folded(self.whisper), listening(self.whisper):
             while active := [*active, *islice(recordings, batch_size - len(active))]:
                 for alike in self._groups(active):
-                    self._hear(*alike)
+                    for (one, _), generation in zip(alike, in_halves(alike, self._hear), strict=True):
+                        self._add(one, generation)
                 for one in active:
                     if one.done:
                         finished[one.place] = one.transcript()
@@ -152,26 +159,21 @@ class WindowTranscriber:
                 active = [one for one in active if not one.done]
         return [finished[place] for place in sorted(finished)]
 
-    def _groups(
-        self, recordings: Sequence[OpenRecording]
-    ) -> Iterator[tuple[list[OpenRecording], list[list[int]]]]:
+    def _groups(self, recordings: Sequence[OpenRecording]) -> Iterator[list[_Prefixed]]:
         """Group windows whose decoder is given the same number of tokens, with these tokens."""
-        alike: dict[tuple[bool, int], tuple[list[OpenRecording], list[list[int]]]] = {}
+        alike: dict[tuple[bool, int], list[_Prefixed]] = {}
         for one in recordings:
             before = (*self.prompt_tokens, *one.written) if self.previous_text else self.prompt_tokens
             prefix = decoder_prefix(
                 self.whisper, one.language, self.task, timestamps=one.timed, prompt_tokens=before
             )
-            group = alike.setdefault((one.timed, len(prefix)), ([], []))
-            group[0].append(one)
-            group[1].append(prefix)
+            alike.setdefault((one.timed, len(prefix)), []).append((one, prefix))
         yield from alike.values()
 
-    def _hear(self, recordings: Sequence[OpenRecording], prefixes: Sequence[Sequence[int]]) -> None:
-        """Transcribe the current windows of recordings that all have timestamps, or none of them."""
-        timed = recordings[0].timed
-        windows = [one.window for one in recordings]
-        floors = [one.floor for one in recordings]
+    def _hear(self, group: Sequence[_Prefixed]) -> list[Generation]:
+        """Return what is said in the current windows of recordings that all have timestamps, or none."""
+        timed, prefixes = group[0][0].timed, [prefix for _, prefix in group]
+        windows, floors = [one.window for one, _ in group], [one.floor for one, _ in group]
         states = encode(self.whisper, windows, audio_context=self.audio_context, floors=floors)
         generations = decode_states(
             self.whisper,
@@ -181,14 +183,13 @@ class WindowTranscriber:
             num_beams=self.num_beams,
             timestamps=timed,
         )
-        if timed:
-            silent = find_silent_windows(self.whisper, states, prefixes, generations)
-            generations = [
-                replace(generation, tokens=()) if quiet else generation
-                for generation, quiet in zip(generations, silent, strict=True)
-            ]
-        for one, generation in zip(recordings, generations, strict=True):
-            self._add(one, generation)
+        if not timed:
+            return generations
+        silent = find_silent_windows(self.whisper, states, prefixes, generations)
+        return [
+            replace(generation, tokens=()) if quiet else generation
+            for generation, quiet in zip(generations, silent, strict=True)
+        ]
 
     def _add(self, recording: OpenRecording, generation: Generation) -> None:
         window_s = len(recording.window) / SAMPLING_RATE

@@ -6,7 +6,6 @@ with smaller micro-batches, and the others wait for it in the sum.
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Iterator, Sequence
 
@@ -19,8 +18,9 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 from whisper_peft.data.collation import Batch
 from whisper_peft.errors import TrainingError
+from whisper_peft.measuring import is_out_of_memory, release_freed_memory
 from whisper_peft.training.checkpoints import RunState
-from whisper_peft.training.halving import is_out_of_memory, most_windows, parts_of
+from whisper_peft.training.halving import most_windows, parts_of
 from whisper_peft.training.loss import SpeechLoss
 
 logger = logging.getLogger(__name__)
@@ -90,9 +90,7 @@ class Gradients:
     def _halve(self, batches: Sequence[Batch], state: RunState) -> None:
         for weight in self.weights:
             weight.grad = None
-        gc.collect()
-        if self.module.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_freed_memory()
         if state.micro_batch_parts >= most_windows(batches):
             seconds = max(max(batch.frames) for batch in batches) / 100
             raise TrainingError(

@@ -9,28 +9,6 @@ from dataclasses import replace
 from whisper_peft.data.batching import equal_shares
 from whisper_peft.data.collation import Batch
 
-MEMORY_ERRORS = (
-    "out of memory",
-    "DefaultCPUAllocator",
-    "std::bad_alloc",
-    "could not create a memory object",
-)
-"""What torch's errors say when memory is short: CUDA, MPS and XPU; the CPU's allocator; C++; oneDNN."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that there was no memory left.
-
-    Example:
-        >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
-        True
-        >>> is_out_of_memory(RuntimeError("shape mismatch"))
-        False
-    """
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in MEMORY_ERRORS)
-
 
 def parts_of(batch: Batch, parts: int) -> list[Batch]:
     """Return a batch in up to so many parts of about equal context, each of whole windows, in their order."""

@@ -75,6 +75,22 @@ def test_rows_come_back_in_the_order_of_the_split(tiny_en: Whisper, echo: list[l
     assert echo == [[5.0, 4.0], [3.0, 2.0], [1.0]]
 
 
+def test_clips_that_do_not_fit_the_memory_together_score_the_same(
+    tiny_en: Whisper, echo: list[list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, heard = [_hum(length) for length in (1.0, 3.0, 2.0, 5.0, 4.0)], evaluator.generate
+    expected = _evaluate(tiny_en, rows).predictions
+
+    def short_of_memory(whisper: Whisper, waveforms: Sequence[Waveform], **search: Any) -> list[Generation]:
+        if len(waveforms) > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return heard(whisper, waveforms, **search)
+
+    monkeypatch.setattr(evaluator, "generate", short_of_memory)
+    assert _evaluate(tiny_en, rows).predictions == expected
+    assert max(map(len, echo[1:])) == 2
+
+
 def test_a_batch_of_short_speech_has_the_audio_seconds_of_a_full_one(
     tiny_en: Whisper, echo: list[list[float]]
 ) -> None:

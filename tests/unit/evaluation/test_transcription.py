@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import soundfile
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS
 from whisper_peft.errors import AudioError, DataError
+from whisper_peft.evaluation import windows
+from whisper_peft.evaluation.encoder_states import EncoderStates
 from whisper_peft.evaluation.generation import generate_transcripts
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import score
 from whisper_peft.evaluation.transcription import encode_prompt, find_recordings, transcribe_files
 from whisper_peft.model.loading import Whisper
-from whisper_peft.types import Transcript, Utterance
+from whisper_peft.types import Transcript, Utterance, Waveform
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,21 @@ def test_a_long_recording_alone_is_transcribed_as_together(
     tiny_en: Whisper, minute: Path, transcript: Transcript
 ) -> None:
     assert transcribe_files(tiny_en, [minute], language=None, batch_size=1) == [transcript]
+
+
+def test_recordings_that_do_not_fit_the_memory_together_are_transcribed_all_the_same(
+    tiny_en: Whisper, short: Path, minute: Path, together: list[Transcript], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear = windows.encode
+
+    def short_of_memory(whisper: Whisper, waveforms: Sequence[Waveform], **heard: Any) -> EncoderStates:
+        if len(waveforms) > 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return hear(whisper, waveforms, **heard)
+
+    monkeypatch.setattr(windows, "encode", short_of_memory)
+    files = [short, short, minute]
+    assert transcribe_files(tiny_en, files, language=None) == [together[0], together[0], together[1]]
 
 
 def test_a_short_recording_is_cut_into_segments_when_asked(

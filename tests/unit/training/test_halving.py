@@ -9,9 +9,10 @@ from accelerate import Accelerator
 
 from whisper_peft.data.batching import MicroBatch
 from whisper_peft.errors import TrainingError
+from whisper_peft.measuring import is_out_of_memory
 from whisper_peft.training import gradients
 from whisper_peft.training.checkpoints import RunState
-from whisper_peft.training.halving import is_out_of_memory, most_windows, parts_of
+from whisper_peft.training.halving import most_windows, parts_of
 
 CUDA = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 14.58 GiB"
 CPU = "[enforce fail at alloc_cpu.cpp:127] . DefaultCPUAllocator: can't allocate memory: you tried to ..."
@@ -137,7 +138,7 @@ def test_a_run_that_was_halved_goes_on_so_when_it_is_resumed(
 def test_a_real_limit_of_the_memory_is_met_by_halving():
     script = """
 import resource, torch
-from whisper_peft.training.halving import is_out_of_memory
+from whisper_peft.measuring import is_out_of_memory
 torch.set_num_threads(1)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20,) * 2)
