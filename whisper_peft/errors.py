@@ -12,6 +12,7 @@ WhisperPeftError            the user's to mend: one clear message, exit code 2
 ├── EvaluationError         nothing to score, or an unknown normaliser
 ├── BenchmarkError          two sides that cannot be compared, or one that failed
 ├── MergeError              the folded model differs from the adapter model
+├── ExportError             a format that cannot hold the model, or a runtime that failed
 └── StorageError            a folder that is full, not writable or already in use
 ```
 
@@ -98,6 +99,10 @@ class BenchmarkError(WhisperPeftError):
 
 class MergeError(WhisperPeftError):
     """The merged model does not equal the adapter model within the tolerance."""
+
+
+class ExportError(WhisperPeftError):
+    """A model does not fit a format, an export does not hold it, or its runtime is missing or failed."""
 
 
 class StorageError(WhisperPeftError):
