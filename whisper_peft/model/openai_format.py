@@ -34,6 +34,9 @@ LAYERS = {
 }
 """OpenAI's names of layers (openai/whisper, `model.py`) and Hugging Face's."""
 
+OPENAI_LAYERS = {ours: openai for openai, ours in LAYERS.items()}
+"""The other way round; the last normalisation has two names there, by its part."""
+
 HEADS = {"n_audio_head", "n_text_head"}
 """The dimensions that the shapes of the tensors do not tell."""
 
@@ -82,6 +85,24 @@ def rename_openai(name: str) -> str:
         return name
     part, block, layer, kind = match.groups(default="")
     return f"model.{part}.{block.replace('blocks', 'layers')}{LAYERS.get(layer, layer)}.{kind}"
+
+
+def openai_name(name: str) -> str:
+    """Return OpenAI's name of one of Hugging Face's tensors: the inverse of `rename_openai`.
+
+    Example:
+        >>> openai_name("model.decoder.layers.3.encoder_attn.q_proj.weight")
+        'decoder.blocks.3.cross_attn.query.weight'
+    """
+    match = re.fullmatch(r"model\.(encoder|decoder)\.(layers\.\d+\.)?(.+)\.(weight|bias)", name)
+    if match is None:
+        return name
+    part, block, layer, kind = match.groups(default="")
+    if layer == "embed_positions":
+        return f"{part}.positional_embedding"
+    if layer == "layer_norm":
+        return f"{part}.{'ln_post' if part == 'encoder' else 'ln'}.{kind}"
+    return f"{part}.{block.replace('layers', 'blocks')}{OPENAI_LAYERS.get(layer, layer)}.{kind}"
 
 
 def _load_tensors(path: Path, device: str) -> dict[str, Any]:
