@@ -13,6 +13,7 @@ WhisperPeftError            the user's to mend: one clear message, exit code 2
 ├── BenchmarkError          two sides that cannot be compared, or one that failed
 ├── MergeError              the folded model differs from the adapter model
 ├── ExportError             a format that cannot hold the model, or a runtime that failed
+├── ServingError            a server that cannot start, or a setting it cannot have
 └── StorageError            a folder that is full, not writable or already in use
 ```
 
@@ -103,6 +104,10 @@ class MergeError(WhisperPeftError):
 
 class ExportError(WhisperPeftError):
     """A model does not fit a format, an export does not hold it, or its runtime is missing or failed."""
+
+
+class ServingError(WhisperPeftError):
+    """A server cannot start as it was asked to."""
 
 
 class StorageError(WhisperPeftError):

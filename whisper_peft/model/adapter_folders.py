@@ -122,13 +122,15 @@ def refuse_other_size(model: nn.Module, state: dict[str, Tensor], folder: Path) 
             raise _other_size(folder, f"{path} is {found} wide there and {width} in this model")
 
 
-def fill_adapter(model: PeftModel, state: dict[str, Tensor], folder: Path) -> None:
-    """Copy an adapter's tensors into a model that has the same adapter attached.
+def fill_adapter(
+    model: PeftModel, state: dict[str, Tensor], folder: Path, *, adapter_name: str = "default"
+) -> None:
+    """Copy an adapter's tensors into a model that has the same adapter attached, under the given name.
 
     Raises:
         AdapterError: If a tensor is missing, unknown, or of another size.
     """
-    expected = adapter_state(model)
+    expected = adapter_state(model, adapter_name=adapter_name)
     for name in sorted(expected.keys() & state.keys()):
         if expected[name].shape != state[name].shape:
             there, here = tuple(state[name].shape), tuple(expected[name].shape)
@@ -139,7 +141,7 @@ def fill_adapter(model: PeftModel, state: dict[str, Tensor], folder: Path) -> No
     problems += [f"{name} has no place in this model" for name in sorted(state.keys() - expected.keys())]
     if problems:
         raise _unfit(folder, f"{problems[0].removeprefix(MODEL_PREFIX)}, and {len(problems) - 1} more")
-    set_peft_model_state_dict(model, state)
+    set_peft_model_state_dict(model, state, adapter_name=adapter_name)
 
 
 def _other_size(folder: Path, why: str) -> AdapterError:
@@ -150,10 +152,12 @@ def _unfit(folder: Path, why: str) -> AdapterError:
     return AdapterError(f"the adapter {folder} does not fit this model", why, _BASE)
 
 
-def adapter_state(model: PeftModel) -> dict[str, Tensor]:
+def adapter_state(model: PeftModel, *, adapter_name: str = "default") -> dict[str, Tensor]:
     """Return what PEFT saves of an adapter model: the adapter's own tensors, not copied."""
     # "auto" would ask the Hub whether the base model's vocabulary has grown
-    state: dict[str, Tensor] = get_peft_model_state_dict(model, save_embedding_layers=False)
+    state: dict[str, Tensor] = get_peft_model_state_dict(
+        model, adapter_name=adapter_name, save_embedding_layers=False
+    )
     return state
 
 

@@ -53,8 +53,8 @@ def _is_foldable(layer: LoraLinear) -> bool:
     return (
         type(layer.get_base_layer()) is nn.Linear
         and _base_weight(layer).dtype == torch.float32
-        and list(layer.lora_A) == layer.active_adapters
         and len(layer.active_adapters) == 1
+        and layer.active_adapters[0] in layer.lora_A
         and not layer.lora_variant
         and not any(layer.lora_bias.values())
         and not layer.disable_adapters
