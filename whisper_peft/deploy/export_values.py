@@ -25,6 +25,10 @@ It is computed from the weight alone, not from a file: so a fault in writing can
 """
 
 
+AdapterWriter: TypeAlias = Callable[[Path, Path], str | None]
+"""Writes an adapter folder, un-merged, into what a `Writer` wrote; returns why it could not be, if so."""
+
+
 @dataclass(frozen=True)
 class ExportFormat:
     """A file format that a model is shipped in.
@@ -39,8 +43,8 @@ class ExportFormat:
         read: Reads it back. None for a plug-in, whose files are compared as wholes.
         keep: What `read` must give of each weight. None where `read` is None.
         runtime: The module of `whisper_peft.deploy.runtimes` that runs it; empty for a plug-in.
-        extra: The extra of whisper_peft that brings the runtime; empty where none is needed.
-        hears_short: Whether the runtime can let the encoder hear each clip alone, instead of 30 s.
+        write_adapter: Also ships the adapter itself. None where the format has no place for one.
+        model_folder: The folder below that the runtime is given; empty for the whole.
     """
 
     name: str
@@ -50,8 +54,8 @@ class ExportFormat:
     read: Reader | None
     keep: Keeper | None
     runtime: str
-    extra: str = ""
-    hears_short: bool = False
+    write_adapter: AdapterWriter | None = None
+    model_folder: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,20 @@ class _Formats(Mapping[str, ExportFormat]):
     """The modules of this package by name; each is imported when it is first asked for."""
 
     def __getitem__(self, name: str) -> ExportFormat:
-        if name not in tuple(self):
+        if name not in _names():
             raise KeyError(name)
         form: ExportFormat = importlib.import_module(f"{__name__}.{name}").FORMAT
         return form
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+        return iter(_names())
 
     def __len__(self) -> int:
-        return len(tuple(self))
+        return len(_names())
+
+
+def _names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 FORMATS: Mapping[str, ExportFormat] = _Formats()
