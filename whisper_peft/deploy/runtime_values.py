@@ -13,26 +13,31 @@ class RuntimeRequest:
     Greedy, no timestamps, no temperature fallback, no previous text, no voice-activity filter.
 
     Attributes:
-        clips: Files of the clips: 16 kHz, mono, 16-bit WAV.
-        language: Token such as `en`, None for an English-only model.
+        clips: Files of the clips: fp32 samples at 16 kHz, mono, as NumPy's `.npy`.
+        language: Code such as `en`, None for an English-only model.
         task: transcribe or translate.
-        quantization: What the folder was written in, which some runtimes must be told.
-        short_context: Whether the encoder hears each clip alone instead of 30 s, where the runtime can.
         threads: Threads to compute with.
+        audio_frames: Log-mel frames that the encoder hears of each clip; empty: 30 s of all.
         decoder_input_ids: Tokens of each clip to return logits at, where the runtime shows any; else empty.
     """
 
     clips: tuple[str, ...]
     language: str | None
     task: str
-    quantization: str
-    short_context: bool = False
     threads: int = 1
+    audio_frames: tuple[int, ...] = ()
     decoder_input_ids: tuple[tuple[int, ...], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> RuntimeRequest:
+        """Return the request of a JSON file."""
+        lists = {name: tuple(plain[name]) for name in ("clips", "audio_frames")}
+        tokens = tuple(tuple(row) for row in plain["decoder_input_ids"])
+        return cls(**{**plain, **lists, "decoder_input_ids": tokens})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +66,8 @@ class RuntimeAnswer:
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> RuntimeAnswer:
+        """Return the answer of a JSON file."""
+        return cls(**{**plain, "transcripts": tuple(plain["transcripts"])})
