@@ -1,8 +1,8 @@
 """ONNX: log-mel spectrogram, encoder and decoder with past, and every companion file beside them.
 
 Inputs and outputs have the names of optimum's files. Two things differ from those: keys and values of what
-was heard come from the encoder, so that the decoder's weights lie in one file, for the first token and for all
-others; and the spectrogram is a graph too, so that onnxruntime and a tokenizer are all that is needed.
+was heard come from the encoder, so that the decoder's weights lie in one file, for the first token and for
+all others; and the spectrogram is a graph too, so that onnxruntime and a tokenizer are all that is needed.
 """
 
 from __future__ import annotations

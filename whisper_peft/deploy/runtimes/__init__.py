@@ -1,7 +1,7 @@
 """The runtimes that ship models, each run in a process of its own that loads little else.
 
 `python -m whisper_peft.deploy.runtimes NAME FOLDER REQUEST.json ANSWER.json` runs one. A module here has the
-name of its library and a function `load`, which returns a `Runtime`; importing the module imports the library.
+name of its library, which importing it imports, and a `load` from a folder and a request to a `Runtime`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_peft.errors import ExportError
+
+WINDOW_SAMPLES = 480_000
+"""30 s at 16 kHz."""
 
 
 class Runtime(Protocol):
@@ -66,7 +69,7 @@ class RuntimeKind:
 
 
 RUNTIMES: Mapping[str, RuntimeKind] = {
-    "whisper_peft": RuntimeKind((), "whisper-peft", hears_short=True, shows_logits=True),
+    "whisper_peft": RuntimeKind((), "whisper-peft", hears_short=True),
     "transformers": RuntimeKind((), "whisper-peft", shows_logits=True),
     "faster_whisper": RuntimeKind(("faster_whisper",), "whisper-peft[ctranslate2]"),
     "whisper_cpp": RuntimeKind(("pywhispercpp",), "whisper-peft[ggml]", hears_short=True),
@@ -88,10 +91,10 @@ def require(library: str, *, install: str) -> None:
 
     Example:
         >>> require("numpy", install="numpy")
-        >>> require("gguff", install="whisper-peft[ggml]")
+        >>> require("gguff", install="gguf")
         Traceback (most recent call last):
         ...
-        whisper_peft.errors.ExportError: gguff is not installed - the format needs it - pip install "whisper-peft[ggml]"
+        whisper_peft.errors.ExportError: gguff is not installed - it is needed - pip install "gguf"
     """
     if importlib.util.find_spec(library) is None:
-        raise ExportError(f"{library} is not installed", "the format needs it", f'pip install "{install}"')
+        raise ExportError(f"{library} is not installed", "it is needed", f'pip install "{install}"')

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ def answer(name: str, folder: Path, request: RuntimeRequest, beside: Path) -> Ru
     with transcribing:
         transcripts = [runtime.transcribe(*heard) for heard in zip(clips, frames, strict=True)]
     peak = peak_memory_bytes()  # before logits are gathered, which nobody does in use
+    shown = RUNTIMES[name].shows_logits and bool(request.decoder_input_ids)
+    logits = _write_logits(cast(LogitRuntime, runtime), clips, frames, request, beside) if shown else None
     return RuntimeAnswer(
         runtime=runtime.name,
         version=runtime.version,
@@ -44,9 +47,7 @@ def answer(name: str, folder: Path, request: RuntimeRequest, beside: Path) -> Ru
         load_s=loading.seconds,
         seconds=transcribing.seconds,
         peak_memory_bytes=peak,
-        logits=_write_logits(runtime, clips, frames, request, beside)
-        if RUNTIMES[name].shows_logits
-        else None,
+        logits=logits,
     )
 
 

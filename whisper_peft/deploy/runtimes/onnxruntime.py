@@ -41,7 +41,8 @@ class OnnxRuntime:
     def transcribe(self, samples: Floats, audio_frames: int | None) -> str:
         """Return the likeliest token after the likeliest, until the text ends."""
         past = self._listen(samples, audio_frames)
-        tokens, read = [], self._prefix
+        tokens: list[int] = []
+        read = self._prefix
         while len(self._prefix) + len(tokens) < self._settings["max_length"]:
             logits, past = self._step(read, past)
             scores = logits[-1]

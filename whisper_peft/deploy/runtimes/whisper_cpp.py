@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import re
+from importlib.metadata import files, version
 from pathlib import Path
 
 import numpy as np
@@ -10,17 +11,40 @@ import pywhispercpp.model
 from numpy.typing import NDArray
 
 from whisper_peft.deploy.runtime_values import RuntimeRequest
+from whisper_peft.errors import ExportError
 
 GGML_FILE = "ggml-model.bin"
+
+TYPE_PLACE = 4 * 11
+"""Where the file's type stands: behind the magic number and ten sizes."""
+
+
+def _library_version() -> str:
+    """Return the version of whisper.cpp that the wheel brings, from the name of its library."""
+    names = "\n".join(str(file) for file in files("pywhispercpp") or ())
+    found = re.search(r"libwhisper\S*?(\d+\.\d+\.\d+)", names)
+    return f"whisper.cpp {found.group(1)}" if found else "whisper.cpp"
+
+
+def _refuse_f32(path: Path) -> None:
+    """Tell what whisper.cpp would abort at: since 2024 it computes convolutions of fp16 weights only."""
+    with path.open("rb") as file:
+        if file.seek(TYPE_PLACE) and file.read(4) == bytes(4):
+            raise ExportError(
+                f"{path} is a GGML file in fp32",
+                "whisper.cpp reads it, and aborts at the first convolution (ggml-org/whisper.cpp issue 2557)",
+                "give --quantize f16",
+            )
 
 
 class WhisperCpp:
     """A GGML file in whisper.cpp."""
 
     name = "whisper.cpp"
-    version = f"pywhispercpp {version('pywhispercpp')}"
+    version = f"{_library_version()}, pywhispercpp {version('pywhispercpp')}"
 
     def __init__(self, folder: Path, request: RuntimeRequest) -> None:
+        _refuse_f32(folder / GGML_FILE)
         self._model = pywhispercpp.model.Model(
             str(folder / GGML_FILE),
             redirect_whispercpp_logs_to=None,
