@@ -277,8 +277,9 @@ class MergeResult:
 
     `max_logit_difference` is the largest absolute difference over all target positions of all clips, the base
     being in float both times. After training on quantised weights, `quantized_max_logit_difference` and
-    `quantized_transcripts_equal` (a fraction of the clips) compare with the model as it was trained: that is
-    the price of leaving the quantised weights, not of the folding.
+    `quantized_transcripts_equal` (a fraction of the clips) compare with the model as it was trained: where
+    `base` is `float` that is the price of leaving the quantised weights, not of the folding. `scale` is the
+    factor of the adapter's update, on both sides of every comparison.
     """
 
     folder: str
@@ -289,6 +290,8 @@ class MergeResult:
     tolerance: float
     quantized_max_logit_difference: float | None = None
     quantized_transcripts_equal: float | None = None
+    base: str = "float"
+    scale: float = 1.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro import MISSING
 from tyro.conf import Positional, arg
@@ -27,6 +27,10 @@ class Merge:
     """Largest difference of any logit that is accepted. None: the run's merge.max_logit_difference."""
     clips: int | None = None
     """Evaluation clips to compare on. None: the run's merge.clips."""
+    base: Literal["float", "dequantized"] | None = None
+    """The original weights, or int8 or nf4 in float as the run saw them. None: the run's merge.base."""
+    scale: float | None = None
+    """Factor of the adapter's update, such as 0.7. None: the run's merge.scale."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ def run_merge(words: list[str]) -> None:
         output_dir=command.output_dir,
         max_logit_difference=command.max_logit_difference,
         clips=command.clips,
+        base=command.base,
+        scale=command.scale,
     )
     show(f"{merge_sentence(result)}\n{result.folder}")
 

@@ -1,6 +1,7 @@
 """Fold an adapter into its base, and prove on real clips that the result is the same model.
 
-The base is loaded again in float: folding into int8 or nf4 weights would round the update away. What is
+Nothing is folded into int8 or nf4 weights, which would round the update away: the base is the original one in
+float, or the rounded weights written out in float, beside which the adapter has learned. What is
 compared is the folder as it was written, read back from disk. Models are loaded one after the other: memory
 holds one at a time.
 """
@@ -19,14 +20,16 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from whisper_peft.data.labels import Labeller
+from whisper_peft.deploy.dequantized_base import as_trained, is_exact_as_trained, write_dequantized_base
 from whisper_peft.errors import MergeError, StorageError
 from whisper_peft.evaluation.generation import generate_transcripts
+from whisper_peft.model.adapter_scales import scaled
 from whisper_peft.model.adapters import adapter_model
 from whisper_peft.model.companions import save_companions
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.model.log_mel import LogMel
-from whisper_peft.recipe.sections import ModelSection
+from whisper_peft.recipe.sections import MergeBase, MergeSection, ModelSection
 from whisper_peft.types import MAX_LABEL_TOKENS, MergeResult, Utterance
 
 
@@ -41,13 +44,21 @@ class Witness:
     transcripts: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class TrainedWitness:
+    """What a quantised model says as it was trained; `is_exact` where it then computed in float."""
+
+    witness: Witness
+    is_exact: bool
+
+
 def merge_adapter(
     run: Path,
     section: ModelSection,
     *,
     clips: Sequence[Utterance],
     output_dir: Path,
-    max_logit_difference: float,
+    how: MergeSection,
 ) -> MergeResult:
     """Write the merged model to `output_dir` and compare it with the adapter model.
 
@@ -56,36 +67,62 @@ def merge_adapter(
         section: The model that was trained; its quantisation is compared too, where there is one.
         clips: Decoded utterances with text to compare on.
         output_dir: Folder to write: safetensors and every tokenizer and generation file.
-        max_logit_difference: Largest accepted difference of any logit.
+        how: Into which base, at which scale, and the largest accepted difference of any logit. With a
+            dequantised base that holds for the difference from the model as it was trained too, wherever
+            that computed in float.
 
     Raises:
-        MergeError: If there is no adapter or clip, or the difference is past the tolerance; nothing is kept.
+        MergeError: If there is no adapter or clip, nothing was quantised that could be dequantised, or the
+            difference is past the tolerance; nothing is kept.
         StorageError: If the folder is in use or cannot be written.
     """
     if not clips:
         raise MergeError("there is no clip to compare on", "", "give data.eval a split with rows")
+    refuse_unquantized(how.base, section)
     _refuse_used(output_dir)
     _try_to_write(output_dir)
     whole = section.model_copy(update={"quantize": "none", "precision": "fp32"})
-    partial = _partial(output_dir)
+    partial, rounded = _hidden("partial", output_dir), _hidden("base", output_dir)
     try:
-        expected = _fold(run, whole, section, clips, output_dir)
+        trained = None
+        if how.base == "dequantized":
+            trained = _dequantize(run, section, clips, rounded, how.scale)
+            whole = whole.model_copy(update={"name": str(rounded)})
+            gc.collect()
+        expected = _fold(run, whole, section, clips, partial, how.scale)
         gc.collect()
         found = witness(load_whisper(whole.model_copy(update={"name": str(partial)})), clips, section)
         gc.collect()
-        result = compare(expected, found, clips, output_dir, max_logit_difference)
+        result = compare(expected, found, clips, output_dir, how.max_logit_difference)
         if section.quantize != "none":
-            trained = witness(load_run_or_model(str(run), section), clips, section)
-            result = _against_quantized(result, trained, found)
+            trained = trained or _witness_trained(
+                load_run_or_model(str(run), section), clips, section, how.scale
+            )
+            result = _against_trained(result, trained, found, binding=how.base == "dequantized")
         with _writing(output_dir):
             partial.replace(output_dir)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return result
+        for folder in (partial, rounded):
+            shutil.rmtree(folder, ignore_errors=True)
+    return replace(result, base=how.base, scale=how.scale)
 
 
-def _partial(output_dir: Path) -> Path:
-    return output_dir.with_name(f".partial-{output_dir.name}")
+def refuse_unquantized(base: MergeBase, section: ModelSection) -> None:
+    """Refuse to dequantise what was never quantised.
+
+    Raises:
+        MergeError: With what to choose instead.
+    """
+    if base == "dequantized" and section.quantize == "none":
+        raise MergeError(
+            "merge.base is dequantized and model.quantize is none",
+            "the adapter has learned beside the original weights",
+            "use --base float (merge.base float in a recipe)",
+        )
+
+
+def _hidden(kind: str, output_dir: Path) -> Path:
+    return output_dir.with_name(f".{kind}-{output_dir.name}")
 
 
 @contextmanager
@@ -124,18 +161,48 @@ def _try_to_write(folder: Path) -> None:
         ) from error
 
 
-def _fold(
-    run: Path, whole: ModelSection, section: ModelSection, clips: Sequence[Utterance], output_dir: Path
-) -> Witness:
-    """Write the merged model, and return what the adapter model, which is used up, said before."""
-    tuned = load_run_or_model(str(run), whole)
+def _dequantize(
+    run: Path, section: ModelSection, clips: Sequence[Utterance], folder: Path, scale: float
+) -> TrainedWitness:
+    """Write the base as the run saw it, and return what the trained model, which is used up, said before."""
+    tuned = _load_adapted(run, section)
+    trained = _witness_trained(tuned, clips, section, scale)
+    shutil.rmtree(folder, ignore_errors=True)
+    with _writing(folder):
+        write_dequantized_base(tuned, folder)
+    return trained
+
+
+def _witness_trained(
+    tuned: Whisper, clips: Sequence[Utterance], section: ModelSection, scale: float
+) -> TrainedWitness:
+    with scaled(tuned, scale), as_trained(tuned):
+        return TrainedWitness(witness(tuned, clips, section), is_exact_as_trained(tuned))
+
+
+def _load_adapted(run: Path, section: ModelSection) -> Whisper:
+    tuned = load_run_or_model(str(run), section)
     if tuned.model is tuned.core:
         raise MergeError(
             f"{run} has no adapter", "a fully fine-tuned model is whole already", "use it as it is"
         )
-    expected = witness(tuned, clips, section)
-    with _writing(output_dir):
-        _write_merged(tuned, _partial(output_dir))
+    return tuned
+
+
+def _fold(
+    run: Path,
+    whole: ModelSection,
+    section: ModelSection,
+    clips: Sequence[Utterance],
+    folder: Path,
+    scale: float,
+) -> Witness:
+    """Write the merged model, and return what the adapter model, which is used up, said before."""
+    tuned = _load_adapted(run, whole)
+    with scaled(tuned, scale):
+        expected = witness(tuned, clips, section)
+        with _writing(folder):
+            _write_merged(tuned, folder)
     return expected
 
 
@@ -207,10 +274,21 @@ def logit_difference(a: Witness, b: Witness) -> float:
     return max(float((one - other).abs().max()) for one, other in zip(a.logits, b.logits, strict=True))
 
 
-def _against_quantized(result: MergeResult, trained: Witness, merged: Witness) -> MergeResult:
-    equal = [one == other for one, other in zip(trained.transcripts, merged.transcripts, strict=True)]
+def _against_trained(
+    result: MergeResult, trained: TrainedWitness, merged: Witness, *, binding: bool
+) -> MergeResult:
+    """Add the comparison with the model as it was trained; refuse it where the two should be equal."""
+    said = trained.witness
+    difference = logit_difference(said, merged)
+    if binding and trained.is_exact and not difference <= result.tolerance:
+        raise MergeError(
+            f"the merged model's logits differ by up to {difference:.4g} from the model's as it was trained",
+            f"the tolerance is {result.tolerance:g} (merge.max_logit_difference); nothing was kept",
+            "merge with --base float, which leaves the quantised weights on purpose",
+        )
+    equal = [one == other for one, other in zip(said.transcripts, merged.transcripts, strict=True)]
     return replace(
         result,
-        quantized_max_logit_difference=logit_difference(trained, merged),
+        quantized_max_logit_difference=difference,
         quantized_transcripts_equal=sum(equal) / len(equal),
     )

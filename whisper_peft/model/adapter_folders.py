@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import pickle
-import re
 from pathlib import Path
 
 import torch
 from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from whisper_peft.errors import AdapterError, StorageError
+from whisper_peft.model.adapter_repairs import MODEL_PREFIX, peft_name, repair_config
 
 logger = logging.getLogger(__name__)
 
@@ -22,10 +23,8 @@ CONFIG_FILE = "adapter_config.json"
 SAFE_FILE = "adapter_model.safetensors"
 PICKLE_FILE = "adapter_model.bin"
 
-MODEL_PREFIX = "base_model.model."
-"""PEFT's name of the adapted model; Whisper's encoder and decoder follow under `model.`."""
-
 _BASE = "give the base model that it was trained on"
+_ONE = "save one adapter alone"
 
 
 def is_adapter_folder(folder: Path) -> bool:
@@ -33,32 +32,47 @@ def is_adapter_folder(folder: Path) -> bool:
     return (folder / CONFIG_FILE).is_file()
 
 
-def read_adapter_config(folder: Path) -> PeftConfig:
-    """Return an adapter's configuration, without the task type that Whisper cannot have.
+def find_adapter_folder(folder: Path) -> Path | None:
+    """Return the folder itself or the one inside it that holds an adapter; None if neither does.
 
-    Other scripts write `task_type` SEQ_2_SEQ_LM, for which PEFT passes `input_ids`; Whisper takes
-    `input_features` and stops with a TypeError.
+    The checkpoints of PEFT's Whisper notebook and of scripts made from it have theirs in `adapter_model/`.
+    """
+    return next((place for place in (folder, folder / "adapter_model") if is_adapter_folder(place)), None)
+
+
+def read_adapter_config(folder: Path, *, tell: bool = True) -> PeftConfig:
+    """Return an adapter's configuration, repaired where another script or version of PEFT wrote it.
+
+    Args:
+        folder: The adapter's folder.
+        tell: Log what is repaired.
 
     Raises:
         AdapterError: If it is missing, damaged, or of a kind that PEFT does not know.
     """
+    path = folder / CONFIG_FILE
     try:
-        config: PeftConfig = PeftConfig.from_pretrained(str(folder))
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        repaired, said = repair_config(fields)
+        config: PeftConfig = PeftConfig.from_peft_type(**repaired)
         PeftType(config.peft_type)
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AdapterError(
-            f"{folder / CONFIG_FILE} cannot be read", str(error), "give a folder that PEFT has saved"
+            f"{path} cannot be read", str(error), "give a folder that PEFT has saved"
         ) from error
-    if config.task_type is not None:
-        logger.warning("%s: task_type %s is not for Whisper and was read as none", folder, config.task_type)
-        config.task_type = None
+    for sentence in said if tell else ():
+        logger.warning("%s: %s", folder, sentence)
     return config
 
 
-def read_adapter_state(folder: Path) -> dict[str, Tensor]:
+def read_adapter_state(folder: Path, *, tell: bool = True) -> dict[str, Tensor]:
     """Return an adapter's tensors under PEFT's own names, whatever they were saved under.
 
     Only safetensors and plain tensors are read; nothing in the folder is executed.
+
+    Args:
+        folder: The adapter's folder.
+        tell: Log what is renamed.
 
     Raises:
         AdapterError: If the weights are missing or damaged.
@@ -76,31 +90,16 @@ def read_adapter_state(folder: Path) -> dict[str, Tensor]:
         ) from None
     except (SafetensorError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise AdapterError(f"the weights in {folder} are damaged", str(error), "copy them again") from error
+    if not state:
+        raise AdapterError(f"the adapter {folder} has no weights", "its file is empty", "copy it again")
     repaired = {peft_name(name): tensor for name, tensor in state.items()}
-    foreign = sum(name not in state for name in repaired)
-    if foreign:
-        logger.warning("%s: %d weights have other names than PEFT gives and were renamed", folder, foreign)
+    foreign = sorted(name for name in state if peft_name(name) != name)
+    if len(repaired) < len(state):
+        raise _unfit(folder, f"it holds several adapters, or one weight twice ({foreign[0]})", _ONE)
+    if foreign and tell:
+        renamed = f"{len(foreign)} weights were renamed, such as {foreign[0]} to {peft_name(foreign[0])}"
+        logger.warning("%s: %s", folder, renamed)
     return repaired
-
-
-def peft_name(name: str) -> str:
-    """Return the name that PEFT saves a Whisper adapter's tensor under.
-
-    Adapters saved from the inner model lack the prefix, those saved from a wrapped one have it twice, and a
-    raw state dict has the adapter's name in it.
-
-    Example:
-        >>> peft_name("model.encoder.layers.0.fc1.lora_A.default.weight")
-        'base_model.model.model.encoder.layers.0.fc1.lora_A.weight'
-        >>> peft_name("base_model.model.proj_out.lora_A.weight")
-        'base_model.model.proj_out.lora_A.weight'
-    """
-    name = name.replace(".default", "")
-    inside = re.search(r"(?:^|\.)((?:encoder|decoder)\..*)", name)
-    if inside:
-        return f"{MODEL_PREFIX}model.{inside[1]}"
-    outside = re.search(r"(?:^|\.)(proj_out\..*)", name)
-    return f"{MODEL_PREFIX}{outside[1]}" if outside else name
 
 
 def refuse_other_size(model: nn.Module, state: dict[str, Tensor], folder: Path) -> None:
@@ -133,23 +132,40 @@ def fill_adapter(
     expected = adapter_state(model, adapter_name=adapter_name)
     for name in sorted(expected.keys() & state.keys()):
         if expected[name].shape != state[name].shape:
-            there, here = tuple(state[name].shape), tuple(expected[name].shape)
-            raise _other_size(
-                folder, f"{name.removeprefix(MODEL_PREFIX)} has shape {there} there and {here} in this model"
-            )
-    problems = [f"{name} is missing" for name in sorted(expected.keys() - state.keys())]
-    problems += [f"{name} has no place in this model" for name in sorted(state.keys() - expected.keys())]
-    if problems:
-        raise _unfit(folder, f"{problems[0].removeprefix(MODEL_PREFIX)}, and {len(problems) - 1} more")
+            raise _other_shape(folder, name, tuple(state[name].shape), tuple(expected[name].shape))
+    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or unknown:
+        said = [f"{len(missing)} weights are missing, such as {_short(missing[0])}"] if missing else []
+        said += (
+            [f"{len(unknown)} have no place in this model, such as {_short(unknown[0])}"] if unknown else []
+        )
+        raise _unfit(folder, "; ".join(said))
     set_peft_model_state_dict(model, state, adapter_name=adapter_name)
+
+
+def _short(name: str) -> str:
+    return name.removeprefix(MODEL_PREFIX)
+
+
+def _other_shape(folder: Path, name: str, there: tuple[int, ...], here: tuple[int, ...]) -> AdapterError:
+    """Tell a rank that the configuration has otherwise from a model of another width."""
+    ranks = {".lora_A": 0, ".lora_B": 1}
+    axis = next((axis for part, axis in ranks.items() if part in name and len(there) == len(here) == 2), None)
+    if axis is not None and there[1 - axis] == here[1 - axis]:
+        return AdapterError(
+            f"the adapter {folder} contradicts itself",
+            f"{_short(name)} has rank {there[axis]}, and its {CONFIG_FILE} says {here[axis]}",
+            "copy weights and configuration from one and the same training",
+        )
+    return _other_size(folder, f"{_short(name)} has shape {there} there and {here} in this model")
 
 
 def _other_size(folder: Path, why: str) -> AdapterError:
     return AdapterError(f"the adapter {folder} is for a Whisper of another size", why, _BASE)
 
 
-def _unfit(folder: Path, why: str) -> AdapterError:
-    return AdapterError(f"the adapter {folder} does not fit this model", why, _BASE)
+def _unfit(folder: Path, why: str, todo: str = _BASE) -> AdapterError:
+    return AdapterError(f"the adapter {folder} does not fit this model", why, todo)
 
 
 def adapter_state(model: PeftModel, *, adapter_name: str = "default") -> dict[str, Tensor]:
@@ -171,8 +187,42 @@ def write_adapter(model: PeftModel, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(str(folder), save_embedding_layers=False)
     except (OSError, SafetensorError) as error:
+        raise _unwritable(folder, error) from error
+
+
+def write_named_adapter(model: PeftModel, adapter_name: str, folder: Path) -> None:
+    """Save one of several adapters as if it were the only one.
+
+    Raises:
+        StorageError: If the folder is in use or cannot be written.
+    """
+    config = copy.deepcopy(model.peft_config[adapter_name])
+    config.inference_mode = True
+    state = adapter_state(model, adapter_name=adapter_name)
+    refuse_used(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        config.save_pretrained(str(folder))
+        save_file({name: tensor.detach().clone() for name, tensor in state.items()}, folder / SAFE_FILE)
+    except (OSError, SafetensorError) as error:
+        raise _unwritable(folder, error) from error
+
+
+def refuse_used(folder: Path) -> None:
+    """Refuse a folder that holds anything.
+
+    Raises:
+        StorageError: If it does, or is a file.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise StorageError(
-            f"the adapter cannot be written to {folder}",
-            str(error),
-            "free some space or give another folder",
-        ) from error
+            f"the folder {folder} is in use",
+            "nothing is overwritten",
+            "give another --output-dir or delete it",
+        )
+
+
+def _unwritable(folder: Path, error: Exception) -> StorageError:
+    return StorageError(
+        f"the adapter cannot be written to {folder}", str(error), "free some space or give another folder"
+    )

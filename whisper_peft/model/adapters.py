@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model
-from torch import Tensor
 from transformers import WhisperForConditionalGeneration
 
 from whisper_peft.errors import AdapterError
+from whisper_peft.model.adapter_activity import check_activity
 from whisper_peft.model.adapter_folders import (
     adapter_state,
     fill_adapter,
@@ -31,6 +32,8 @@ from whisper_peft.recipe.sections import AdapterSection
 
 if TYPE_CHECKING:
     from whisper_peft.model.loading import Whisper
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,16 @@ def check_adapter(whisper: Whisper, section: AdapterSection) -> None:
 def load_adapter(whisper: Whisper, folder: Path) -> None:
     """Put a saved adapter on the model, ready to listen; `whisper.model` becomes the adapter model.
 
+    One that is untrained is warned of.
+
     Raises:
-        AdapterError: If it is damaged or does not fit the model.
+        AdapterError: If it is damaged, does not fit the model, or does not change what the model says.
     """
     model = _attach(whisper, read_adapter_config(folder), seed=0)
     fill_adapter(model, read_adapter_state(folder), folder)
     whisper.model = model.requires_grad_(False)
+    if warning := check_activity(whisper):
+        logger.warning("%s: %s", folder, warning)
 
 
 def adapter_model(whisper: Whisper) -> PeftModel:
@@ -136,35 +143,6 @@ def save_adapter(whisper: Whisper, folder: Path) -> None:
         StorageError: If the folder cannot be written.
     """
     write_adapter(adapter_model(whisper), folder)
-
-
-def assert_adapter_active(whisper: Whisper, features: Tensor) -> None:
-    """Check that the adapter changes what the model says about log-mel features.
-
-    A fresh adapter changes nothing yet: call it after training or loading.
-
-    Args:
-        whisper: The model with its adapter.
-        features: Shape `(batch, mels, frames)`.
-
-    Raises:
-        AdapterError: If the logits equal those of the base model, to the bit.
-    """
-    model = adapter_model(whisper)
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
-    tuned = _first_logits(whisper, features)
-    with model.disable_adapter():
-        base = _first_logits(whisper, features)
-    # On leaving, PEFT makes the adapter trainable, whether it was or not
-    model.requires_grad_(False)
-    for weight in learning:
-        weight.requires_grad_(True)
-    if torch.equal(tuned, base):
-        raise AdapterError(
-            "the adapter changes nothing",
-            "the logits with and without it are equal to the bit",
-            "train it first, or check that its targets are modules of this model",
-        )
 
 
 def enable_gradient_checkpointing(whisper: Whisper) -> None:
@@ -309,13 +287,3 @@ def _summary(whisper: Whisper, origin: str) -> TrainableSummary:
     learning = [(name, weight) for name, weight in whisper.model.named_parameters() if weight.requires_grad]
     trainable = sum(weight.numel() for _, weight in learning)
     return TrainableSummary(trainable, whisper.parameter_count, tuple(name for name, _ in learning), origin)
-
-
-@torch.no_grad()
-def _first_logits(whisper: Whisper, features: Tensor) -> Tensor:
-    start = torch.full((len(features), 1), whisper.config.decoder_start_token_id, device=whisper.device)
-    with whisper.precision.autocast(whisper.device):
-        sound = features.to(whisper.device, whisper.precision.weights_dtype)
-        output = whisper.core(input_features=sound, decoder_input_ids=start, use_cache=False)
-    logits: Tensor = output.logits
-    return logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,13 +16,21 @@ from torch import nn
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
 from whisper_peft.errors import ModelError
-from whisper_peft.model.adapter_folders import is_adapter_folder, read_adapter_config
+from whisper_peft.model.adapter_bases import find_base
+from whisper_peft.model.adapter_folders import (
+    find_adapter_folder,
+    is_adapter_folder,
+    read_adapter_config,
+    read_adapter_state,
+)
 from whisper_peft.model.adapters import load_adapter
 from whisper_peft.model.checkpoints import Checkpoint, resolve_checkpoint
 from whisper_peft.model.companions import Companions, load_companions
 from whisper_peft.model.precision import Precision, choose_device, choose_precision
 from whisper_peft.model.weights import Quantization, read_weights
 from whisper_peft.recipe.sections import ModelSection
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -116,7 +125,8 @@ def load_run_or_model(path_or_name: str, section: ModelSection) -> Whisper:
     """Load a run, an adapter or a model.
 
     A run folder (`recipe.yaml` beside `adapter/`, or `model/` of full fine-tuning) says itself which base it
-    has, as does an adapter folder; fields that were set in `section` win over both.
+    has, as does an adapter folder; one that names none is recognised by what lies in it. Fields that were set
+    in `section` win over both. An adapter that does not change what the model says is refused.
 
     Args:
         path_or_name: A run folder, an adapter folder, or whatever `model.name` takes.
@@ -129,9 +139,8 @@ def load_run_or_model(path_or_name: str, section: ModelSection) -> Whisper:
     folder = Path(path_or_name).expanduser()
     if (folder / "recipe.yaml").is_file():
         return _load_run(folder, section)
-    if is_adapter_folder(folder):
-        base = read_adapter_config(folder).base_model_name_or_path
-        return _load_adapted(folder, _merge(ModelSection(name=base) if base else ModelSection(), section))
+    if adapter := find_adapter_folder(folder):
+        return _load_adapted(adapter, _merge(_base_section(adapter, section), section))
     return load_whisper(section.model_copy(update={"name": path_or_name}))
 
 
@@ -152,6 +161,17 @@ def _load_adapted(folder: Path, section: ModelSection) -> Whisper:
     whisper = load_whisper(section)
     load_adapter(whisper, folder)
     return whisper
+
+
+def _base_section(folder: Path, section: ModelSection) -> ModelSection:
+    """Return the section of an adapter's base; nothing is looked for where the caller names one."""
+    if "name" in section.model_fields_set:
+        return section
+    config = read_adapter_config(folder, tell=False)
+    name, sentence = find_base(folder, config, read_adapter_state(folder, tell=False))
+    if sentence is not None:
+        logger.warning("%s", sentence)
+    return ModelSection(name=name)
 
 
 def _recorded_section(path: Path) -> ModelSection:

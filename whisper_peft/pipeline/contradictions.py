@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whisper_peft.data.mixing_shares import refuse_unfit_mix
+from whisper_peft.deploy.merging import refuse_unquantized
 from whisper_peft.errors import RecipeError
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.cache_choice import refuse_unfit_cache
@@ -13,10 +14,13 @@ def refuse_contradictions(recipe: Recipe) -> None:
 
     Raises:
         RecipeError: With the fields, and what to type instead.
+        MergeError: The same, where the merge at the end could not be made.
     """
     _refuse_idle_patience(recipe)
     refuse_unfit_cache(recipe)
     refuse_unfit_mix(recipe.data)
+    if recipe.merge.enabled and recipe.adapter.method != "full":
+        refuse_unquantized(recipe.merge.base, recipe.model)
 
 
 def _refuse_idle_patience(recipe: Recipe) -> None:

@@ -364,7 +364,7 @@ class Finetuning:
                 self.recipe.model,
                 clips=clips_to_compare(speech.eval, section.clips),
                 output_dir=self.folder / MERGED,
-                max_logit_difference=section.max_logit_difference,
+                how=section,
             )
 
         self.say("merging, and comparing with the adapter model")

@@ -29,7 +29,7 @@ from whisper_peft.pipeline.probing import with_probes
 from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
 from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
 from whisper_peft.recipe.overrides import apply_overrides, given_overrides
-from whisper_peft.recipe.sections import Recipe
+from whisper_peft.recipe.sections import MergeBase, Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting.model_card import write_model_card
 from whisper_peft.reporting.page import write_page
@@ -84,7 +84,7 @@ def evaluate(
     }
     if "source" in overrides.get("data", {}):
         overrides["data"] = {"mix": (), **overrides["data"]}
-    recipe = _recipe_of(run_or_model, overrides)
+    recipe = recipe_of(run_or_model, overrides)
     accelerator = start_processes(recipe.model.device)
     source, sources = open_split(recipe.data, "eval"), open_mixed_evals(recipe.data)
     whisper = load_run_or_model(str(run_or_model), apply_overrides(Recipe(), overrides).model)
@@ -113,7 +113,7 @@ def evaluate(
     return replace(scores, sources={one.label: scored(one, f"scoring {one.label}") for one in sources})
 
 
-def _recipe_of(run_or_model: str | Path, overrides: Overrides) -> Recipe:
+def recipe_of(run_or_model: str | Path, overrides: Overrides) -> Recipe:
     """Return the recipe of a run folder, or the default one for anything else, with overrides."""
     path = Path(run_or_model) / RECIPE_FILE
     return apply_overrides(read_recipe(path) if path.is_file() else Recipe(), overrides)
@@ -125,6 +125,8 @@ def merge(
     output_dir: str | Path | None = None,
     max_logit_difference: float | None = None,
     clips: int | None = None,
+    base: MergeBase | None = None,
+    scale: float | None = None,
 ) -> MergeResult:
     """Fold a run's adapter into its base and prove on the run's own clips that nothing changed.
 
@@ -133,8 +135,11 @@ def merge(
         output_dir: Folder to write. None: `merged` in the run folder.
         max_logit_difference: Tolerance. None: the recipe's.
         clips: Clips to compare on. None: the recipe's.
+        base: float, or dequantized: the weights that a quantised run learned beside. None: the recipe's.
+        scale: Factor of the adapter's update. None: the recipe's.
 
     Raises:
+        RecipeError: If a value is unfit.
         MergeError: If the folder is no run, or the merged model differs past the tolerance.
         StorageError: If the folder is in use or cannot be written.
     """
@@ -145,14 +150,15 @@ def merge(
             f"it has no {RECIPE_FILE}, which names the base and the clips to compare on",
             f"give the folder that holds {RECIPE_FILE} and {ADAPTER}/",
         )
-    recipe = read_recipe(folder / RECIPE_FILE)
-    section = recipe.merge
+    asked = {"max_logit_difference": max_logit_difference, "clips": clips, "base": base, "scale": scale}
+    given = {name: value for name, value in asked.items() if value is not None}
+    recipe = apply_overrides(read_recipe(folder / RECIPE_FILE), {"merge": given})
     merged = merge_adapter(
         folder,
         recipe.model,
-        clips=clips_to_compare(open_split(recipe.data, "eval"), clips or section.clips),
+        clips=clips_to_compare(open_split(recipe.data, "eval"), recipe.merge.clips),
         output_dir=Path(output_dir) if output_dir else folder / MERGED,
-        max_logit_difference=max_logit_difference or section.max_logit_difference,
+        how=recipe.merge,
     )
     write_figures(read_figures(folder), Path(merged.folder))
     return merged
@@ -197,7 +203,7 @@ def transcribe(
         check_folder(Path(output_dir or "."))
     recordings = find_recordings([Path(file) for file in files])  # before weights are loaded
     names = file_names(recordings)
-    recipe = _recipe_of(run_or_model, {"model": dict(model)} if model else {})
+    recipe = recipe_of(run_or_model, {"model": dict(model)} if model else {})
 
     def keep(place: int, transcript: Transcript) -> None:
         for format in formats:
@@ -212,13 +218,18 @@ def transcribe(
         task=recipe.model.task,
         prompt=prompt,
         hotwords=hotwords,
-        audio_context=_choose_context(run_or_model, audio_context),
+        audio_context=choose_context(run_or_model, audio_context),
         on_finished=keep,
         on_refused=on_refused,
     )
 
 
-def _choose_context(run_or_model: str | Path, choice: ContextChoice) -> AudioContext:
+def choose_context(run_or_model: str | Path, choice: ContextChoice) -> AudioContext:
+    """Return the audio context to transcribe at, and say why where the run's own figures decide.
+
+    Raises:
+        RecipeError: If there is no such choice.
+    """
     if choice not in get_args(ContextChoice):
         known = did_you_mean(choice, get_args(ContextChoice))
         raise RecipeError(f"audio_context is {choice!r}", "there is no such audio context", known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
@@ -256,6 +256,9 @@ class TrainSection(Section):
     """Utterances in a micro-batch on each process, on average: batches hold equal work, not equally many."""
     batch_seconds: float | None = Field(None, gt=0)
     """Audio seconds in a micro-batch on each process, in place of batch_size."""
+    part_seconds: Annotated[float, Field(gt=0)] | Literal["auto"] | None = "auto"
+    """Audio seconds computed at once: more are dealt into parts of the same step. auto: 80 on a CPU, where it
+    saves memory and costs no time. None: whole micro-batches."""
     length_buckets: bool = False
     """Put utterances of like length in a step. Nothing is padded either way."""
     gradient_accumulation_steps: int = Field(1, ge=1)
@@ -331,6 +334,9 @@ class EvalSection(Section):
     """Resamples of utterances behind the 95 % interval."""
 
 
+MergeBase: TypeAlias = Literal["float", "dequantized"]
+
+
 class MergeSection(Section):
     """Folding the adapter into the weights after training."""
 
@@ -340,6 +346,10 @@ class MergeSection(Section):
     """Largest difference of any logit from the adapter model's that is accepted."""
     clips: int = Field(8, ge=1)
     """Evaluation clips to compare on."""
+    base: MergeBase = "float"
+    """float: the original weights. dequantized: int8 or nf4 written out in float, as the run saw them."""
+    scale: float = Field(1.0, ge=0, allow_inf_nan=False)
+    """Factor of the adapter's update: below 1, less is learned and less is forgotten."""
 
 
 class Recipe(Section):

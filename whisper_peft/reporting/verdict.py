@@ -63,7 +63,8 @@ def merge_sentence(merge: MergeResult) -> str:
     else:
         transcripts = f"transcripts differ on {len(merge.differing)} of {merge.clips} clips"
     largest, accepted = f"{merge.max_logit_difference:.2g}", f"{merge.tolerance:g}"
-    return f"logits differ by at most {largest} (accepted: {accepted}); {transcripts}{_left_behind(merge)}"
+    said = f"logits differ by at most {largest} (accepted: {accepted}); {transcripts}{_left_behind(merge)}"
+    return said if merge.scale == 1 else f"{said}; the update at {merge.scale:g} of its size"
 
 
 def short_context(evaluation: EvaluationRecord | None) -> str | None:
@@ -89,7 +90,8 @@ def _left_behind(merge: MergeResult) -> str:
     if logits is None or equal is None:
         return ""
     transcripts = f"{percent(equal, digits=0)} of transcripts equal"
-    return f"; from the quantised model logits differ by at most {logits:.2g}, {transcripts}"
+    base = " (base: its weights in float)" if merge.base == "dequantized" else ""
+    return f"; from the quantised model{base} logits differ by at most {logits:.2g}, {transcripts}"
 
 
 def _change(before: float, after: float) -> str:

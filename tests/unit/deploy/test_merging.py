@@ -17,7 +17,7 @@ from whisper_peft.deploy import merging
 from whisper_peft.errors import StorageError
 from whisper_peft.model.adapters import attach_adapter, save_adapter
 from whisper_peft.model.loading import Whisper, load_whisper
-from whisper_peft.recipe.sections import AdapterSection, ModelSection
+from whisper_peft.recipe.sections import AdapterSection, MergeSection, ModelSection
 from whisper_peft.types import MergeResult, Utterance
 
 SECTION = ModelSection(name="openai/whisper-tiny.en", device="cpu")
@@ -41,7 +41,7 @@ def clips(prompts_en: list[dict[str, Any]]) -> list[Utterance]:
 
 def merge(adapter: Path, clips: list[Utterance], folder: Path, quantize: str = "none") -> MergeResult:
     section = SECTION.model_copy(update={"quantize": quantize})
-    return merging.merge_adapter(adapter, section, clips=clips, output_dir=folder, max_logit_difference=0.05)
+    return merging.merge_adapter(adapter, section, clips=clips, output_dir=folder, how=MergeSection())
 
 
 @pytest.mark.parametrize(("quantize", "loads"), [("none", 2), ("int8", 3)])

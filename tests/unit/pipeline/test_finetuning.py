@@ -26,7 +26,7 @@ from whisper_peft.errors import (
     WhisperPeftError,
 )
 from whisper_peft.pipeline.speech import clips_to_compare
-from whisper_peft.recipe.sections import ModelSection
+from whisper_peft.recipe.sections import MergeSection, ModelSection
 from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting.json_lines import read_predictions
 
@@ -365,7 +365,7 @@ def test_clips_that_whisper_cannot_take_whole_do_not_stop_the_merge(run, prompts
     assert [clip.id for clip in clips] == ["wordy"]
     section = ModelSection(name="openai/whisper-tiny.en", device="cpu")
     result = merge_adapter(
-        run.folder, section, clips=clips, output_dir=tmp_path / "merged", max_logit_difference=0.05
+        run.folder, section, clips=clips, output_dir=tmp_path / "merged", how=MergeSection()
     )
     assert result.clips == 1
 
