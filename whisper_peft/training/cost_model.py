@@ -110,18 +110,19 @@ def learning_held(blueprint: Blueprint, optimizer: str) -> int:
 
 
 def step_terms(
-    blueprint: Blueprint, loads: Sequence[Load], arithmetic: Arithmetic, *, steps: int, micro_batches: int
+    blueprint: Blueprint, loads: Sequence[Sequence[Load]], arithmetic: Arithmetic, *, steps: int
 ) -> dict[str, float]:
-    """Return what training holds beside weights and optimiser, at its heaviest micro-batch.
+    """Return what training holds beside weights and optimiser, at the heaviest part of a step.
 
     Args:
         blueprint: Model and adapter.
-        loads: The micro-batches of all steps that were looked at.
+        loads: What is computed at once, one after the other, in each step that was looked at; between several
+            parts the heap closes its gaps less well.
         arithmetic: How it computes.
         steps: Optimiser steps of the whole run.
-        micro_batches: To a step; between several the heap closes its gaps less well.
     """
-    heaviest = max(loads, key=lambda load: (load.positions, load.tokens))
+    parts = [load for step in loads for load in step]
+    heaviest = max(parts, key=lambda load: (load.positions, load.tokens))
     kind = arithmetic.precision if arithmetic.quantize == "none" else arithmetic.quantize
     kind = "checkpointed" if arithmetic.checkpointing else kind
     terms = {
@@ -129,10 +130,10 @@ def step_terms(
         "logits": projection(blueprint, heaviest, arithmetic).total,
         f"live {kind}": _live(blueprint, heaviest, arithmetic),
     }
-    if micro_batches > 1:
+    if len(parts) > len(loads):
         terms["live again"] = terms[f"live {kind}"]
     if arithmetic.attends_plainly:
-        clips = sum(len(load.windows) for load in loads) / len(loads)
+        clips = sum(len(load.windows) for load in parts) / len(loads)
         met = steps * (KERNELS_PER_CLIP * clips + KERNELS_PER_STEP)
         terms["kernels"] = min(KERNEL_CACHE, met)
     return terms

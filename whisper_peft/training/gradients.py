@@ -20,7 +20,7 @@ from whisper_peft.data.collation import Batch
 from whisper_peft.errors import TrainingError
 from whisper_peft.measuring import is_out_of_memory, release_freed_memory
 from whisper_peft.training.checkpoints import RunState
-from whisper_peft.training.halving import most_windows, parts_of
+from whisper_peft.training.halving import most_windows, parts_of, parts_within
 from whisper_peft.training.loss import SpeechLoss
 
 logger = logging.getLogger(__name__)
@@ -37,12 +37,20 @@ class Gradients:
         accelerator: The processes.
         scaler: Scales the loss where gradients are in fp16.
         seed: Seed of the run, of dropout here.
+        longest_part_s: Audio seconds that are computed at once.
     """
 
     def __init__(
-        self, module: SpeechLoss, accelerator: Accelerator, scaler: torch.amp.GradScaler, *, seed: int
+        self,
+        module: SpeechLoss,
+        accelerator: Accelerator,
+        scaler: torch.amp.GradScaler,
+        *,
+        seed: int,
+        longest_part_s: float,
     ) -> None:
         self.module, self.accelerator, self.scaler, self.seed = module, accelerator, scaler, seed
+        self.longest_part_s = longest_part_s
         self.weights = [weight for weight in module.parameters() if weight.requires_grad]
         if accelerator.num_processes > 1:
             for weight in self.weights:
@@ -76,7 +84,7 @@ class Gradients:
         summed = 0.0
         try:
             for number, batch in enumerate(batches):
-                for place, part in enumerate(parts_of(batch, state.micro_batch_parts)):
+                for place, part in enumerate(parts_of(batch, self._parts(batch, state))):
                     self._seed_dropout(state, number, place)
                     loss = self._loss(part)
                     self.scaler.scale(loss * (1 / tokens)).backward()
@@ -87,11 +95,15 @@ class Gradients:
             return None
         return summed
 
+    def _parts(self, batch: Batch, state: RunState) -> int:
+        return max(state.micro_batch_parts, parts_within(batch.frames, self.longest_part_s))
+
     def _halve(self, batches: Sequence[Batch], state: RunState) -> None:
         for weight in self.weights:
             weight.grad = None
         release_freed_memory()
-        if state.micro_batch_parts >= most_windows(batches):
+        parts = max(self._parts(batch, state) for batch in batches)
+        if parts >= most_windows(batches):
             seconds = max(max(batch.frames) for batch in batches) / 100
             raise TrainingError(
                 f"a single window of {seconds:.1f} s does not fit the memory (step {state.step + 1})",
@@ -99,7 +111,7 @@ class Gradients:
                 "use --train.gradient-checkpointing, a smaller or quantised model, or a lower "
                 "data.max_duration_s",
             )
-        state.micro_batch_parts *= 2
+        state.micro_batch_parts = 2 * parts
         told = (
             "memory ran short in step %d: each micro-batch is dealt into %d parts from now on; the step is "
         )

@@ -42,6 +42,7 @@ from whisper_peft.training.guards import (
     refusal,
     remember,
 )
+from whisper_peft.training.halving import longest_part_s
 from whisper_peft.training.interruption import Interruption
 from whisper_peft.training.loss import SpeechLoss
 from whisper_peft.training.optimization import Optimization
@@ -99,7 +100,13 @@ class Training:
         self.cache, self.cache_sentence = chosen.cache, chosen.sentence
         self.loss = SpeechLoss(self.whisper, self.cache)
         scaler = self.optimization.scaler
-        self.gradients = Gradients(self.loss, self.accelerator, scaler, seed=section.seed)
+        self.gradients = Gradients(
+            self.loss,
+            self.accelerator,
+            scaler,
+            seed=section.seed,
+            longest_part_s=longest_part_s(section.part_seconds, self.accelerator.device),
+        )
 
     def run(self, resume_from: Path | None = None) -> TrainResult:
         """Train to the last step, to an early stop, or until interrupted; a checkpoint is left in each case.

@@ -34,11 +34,12 @@ from whisper_peft.training.cost_model import (
     time_terms,
     weights_held,
 )
+from whisper_peft.training.halving import longest_part_s
 from whisper_peft.training.machine_speed import MachineSpeed
 from whisper_peft.training.memory_model import encoder_learns
 from whisper_peft.training.plan import TrainingPlan
 from whisper_peft.training.time_model import encoder_work, scoring_work, total, training_work
-from whisper_peft.training.workload import Arithmetic, Load, load_of, scored_batches
+from whisper_peft.training.workload import Arithmetic, Load, dealt_into_parts, load_of, scored_batches
 from whisper_peft.types import Utterance
 
 PLANNED_STEPS, TIMED_STEPS = 200, 40
@@ -192,11 +193,20 @@ class Planner:
 
     @cached_property
     def loads(self) -> list[list[Load]]:
-        """The micro-batches of the first steps, as one process takes them."""
-        micro_batches = self.recipe.train.gradient_accumulation_steps
+        """What one process computes at once in the first steps: its micro-batches, dealt into parts."""
+        section = self.recipe.train
+        micro_batches = section.gradient_accumulation_steps
+        longest_s = longest_part_s(section.part_seconds, self.machine.device)
         steps = itertools.islice(self.plan.steps(epoch=0, skip=0), min(self.steps, PLANNED_STEPS))
         dealt = (step.deal(rank=0, world_size=self.world_size, micro_batches=micro_batches) for step in steps)
-        return [[load_of(part, self.plan.contexts) for part in parts] for parts in dealt]
+        return [
+            [
+                part
+                for micro_batch in step
+                for part in dealt_into_parts(load_of(micro_batch, self.plan.contexts), longest_s)
+            ]
+            for step in dealt
+        ]
 
     def forecast(self) -> Forecast:
         """Return what the run will take."""
@@ -249,7 +259,6 @@ class Planner:
         return StageTerms({"load": 1.0, "loaded": read}, {"opened": 1.0, "loaded": read}, 0, self.arithmetic)
 
     def _training(self) -> StageTerms:
-        loads = [load for loads in self.loads for load in loads]
         seconds = {name: self.steps * amount for name, amount in self.step_terms.items()}
         seconds[f"start {self.arithmetic.quantize}"] = 1.0
         if self.recipe.eval.steps is not None:
@@ -260,8 +269,7 @@ class Planner:
         held += learning_held(self.model, self.recipe.train.optimizer)
         if self._kept_share and self.recipe.train.encoder_cache != "disk":
             held += self._states_bytes()
-        micro_batches = self.recipe.train.gradient_accumulation_steps
-        memory = step_terms(self.model, loads, self.arithmetic, steps=self.steps, micro_batches=micro_batches)
+        memory = step_terms(self.model, self.loads, self.arithmetic, steps=self.steps)
         return StageTerms(seconds, memory, held, self.arithmetic)
 
     def _states_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Changes to a recipe with which it fits the memory, as flags to type; the effective batch stays."""
+"""Changes to a recipe with which it fits the memory, as flags to type; the batch of a step stays."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import torch
+
 from whisper_peft.errors import WhisperPeftError
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import Recipe
+from whisper_peft.training.halving import longest_part_s
 from whisper_peft.training.planner import Forecast, Planner
 
 Overrides: TypeAlias = dict[str, Any]
@@ -19,6 +22,9 @@ Replan: TypeAlias = Callable[[Recipe], Planner]
 
 MOST = 4
 """Proposals that are made at most."""
+
+PART_SECONDS = (80, 40, 20, 10)
+"""Audio seconds to compute at once: a LibriSpeech utterance lasts 12 s on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +44,26 @@ def propose(planner: Planner, free_bytes: int, replan: Replan) -> tuple[Proposal
         free_bytes: Memory that there is.
         replan: Returns the planner of a changed recipe.
     """
-    tried = (_fitting(planner, change, free_bytes, replan) for change in _changes(planner.recipe))
+    device = planner.machine.device
+    tried = (_fitting(planner, change, free_bytes, replan) for change in _changes(planner.recipe, device))
     alone = tuple(itertools.islice((found for found in tried if found), MOST))
     if alone:
         return alone
     together: Overrides = {}
-    for change in _changes(planner.recipe):
+    for change in _changes(planner.recipe, device):
         together |= change
         if found := _fitting(planner, together, free_bytes, replan):
             return (found,)
     return ()
 
 
-def _changes(recipe: Recipe) -> Iterator[Overrides]:
-    """Yield changes from the mildest on; the batch is halved down to single utterances."""
+def _changes(recipe: Recipe, device: torch.device) -> Iterator[Overrides]:
+    """Yield changes from the mildest on; what is computed at once is halved down to single utterances."""
     train, model = recipe.train, recipe.model
     if train.audio_context == "full":
         yield {"train.audio_context": "cut"}
-    if train.batch_seconds is None:
-        batch, micro_batches = train.batch_size, train.gradient_accumulation_steps
-        while batch > 1 and batch % 2 == 0:
-            batch, micro_batches = batch // 2, micro_batches * 2
-            yield {"train.batch_size": batch, "train.gradient_accumulation_steps": micro_batches}
+    longest_s = longest_part_s(train.part_seconds, device)
+    yield from ({"train.part_seconds": seconds} for seconds in PART_SECONDS if seconds < longest_s)
     if model.precision in ("auto", "fp32"):
         yield {"model.precision": "bf16"}
     if not train.gradient_checkpointing:

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 
 from whisper_peft.data.audio_contexts import AudioContexts
-from whisper_peft.data.batching import MicroBatch
+from whisper_peft.data.batching import MicroBatch, equal_shares
 from whisper_peft.data.work import BYTES_PER_TOKEN
 from whisper_peft.evaluation.evaluator import MOST_ROWS, SORTED_BATCHES
 from whisper_peft.evaluation.generation import audio_frames
@@ -19,6 +19,7 @@ from whisper_peft.model.log_mel import MAX_FRAMES
 from whisper_peft.model.precision import Precision
 from whisper_peft.model.segments import PLAIN_POSITIONS
 from whisper_peft.recipe.sections import EvalSection, Recipe
+from whisper_peft.training.halving import parts_within
 from whisper_peft.types import FRAMES_PER_SECOND, WINDOW_S, Utterance
 
 PREFIX_TOKENS = 3
@@ -107,6 +108,14 @@ class Load:
     def cross_pairs(self) -> int:
         """Pairs of a token and a position that it attends to."""
         return sum(count * tokens for count, tokens in zip(self.windows, self.tokens_of, strict=True))
+
+
+def dealt_into_parts(load: Load, longest_s: float) -> Iterator[Load]:
+    """Yield the parts of a micro-batch that are computed at once, as `training.gradients` deals it."""
+    parts = parts_within([2 * count for count in load.windows], longest_s)
+    for share in equal_shares(load.windows, min(parts, len(load.windows))):
+        chosen = slice(share.start, share.stop)
+        yield Load(load.windows[chosen], load.tokens_of[chosen])
 
 
 def load_of(micro_batch: MicroBatch, contexts: AudioContexts) -> Load:

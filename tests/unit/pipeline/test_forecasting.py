@@ -93,7 +93,7 @@ def test_a_run_too_large_is_told_with_what_fits(root, monkeypatch):
         "lora-librispeech",
         model=BASE,
         data=spoken(root),
-        train={"batch_size": 64, "audio_context": "full"},
+        train={"batch_size": 64, "audio_context": "full", "part_seconds": None},
     )
     assert not plan.fits
     assert "6.00 GiB are free" in plan.problems[-1]

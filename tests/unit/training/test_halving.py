@@ -1,5 +1,6 @@
 """A micro-batch in parts: nothing lost, nothing twice, the same gradient."""
 
+import math
 import subprocess
 import sys
 
@@ -108,6 +109,27 @@ def test_a_batch_that_does_not_fit_gives_the_same_gradient_in_parts(
     given.clear()
     gathered(run, batch, state)
     assert len(given) == 4
+
+
+def test_a_micro_batch_longer_than_is_computed_at_once_gives_the_same_gradient_in_parts(
+    run, batch, monkeypatch, caplog
+):
+    state, seconds = RunState(), sum(batch.frames) / 100
+    expected_loss, _, expected = gathered(run, batch, state)
+    given = short_of_memory(run, monkeypatch, 6, RuntimeError(CPU))
+    monkeypatch.setattr(run.gradients, "longest_part_s", seconds / 2.5)
+    loss, halved, found = gathered(run, batch, state)
+    assert (len(given), sum(given), halved, state.micro_batch_parts) == (3, 6, False, 1)
+    assert loss == pytest.approx(expected_loss, rel=1e-5)
+    for one, other in zip(found, expected, strict=True):
+        assert (one - other).norm() <= 1e-3 * other.norm()
+    assert "memory ran short" not in caplog.text
+
+
+@pytest.mark.parametrize(("part_seconds", "longest_s"), [("auto", 80.0), (None, math.inf), (12.5, 12.5)])
+def test_what_is_computed_at_once_is_the_recipes(rows, tmp_path, training, recipe, part_seconds, longest_s):
+    run = training(rows, tmp_path, recipe(max_steps=1, part_seconds=part_seconds))
+    assert run.gradients.longest_part_s == longest_s
 
 
 def test_a_window_that_does_not_fit_alone_ends_the_run_with_advice(run, batch, monkeypatch):
