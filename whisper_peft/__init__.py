@@ -23,12 +23,21 @@ if TYPE_CHECKING:
     from whisper_peft.pipeline import Run as Run
     from whisper_peft.pipeline import check as check
     from whisper_peft.pipeline import evaluate as evaluate
+    from whisper_peft.pipeline import export as export
     from whisper_peft.pipeline import finetune as finetune
     from whisper_peft.pipeline import inspect as inspect
     from whisper_peft.pipeline import load as load
     from whisper_peft.pipeline import merge as merge
     from whisper_peft.pipeline import report as report
+    from whisper_peft.pipeline import serve as serve
     from whisper_peft.pipeline import transcribe as transcribe
+    from whisper_peft.pipeline import verify as verify
+    from whisper_peft.pipeline.adapter_algebra import average_checkpoints as average_checkpoints
+    from whisper_peft.pipeline.adapter_algebra import combine_adapters as combine_adapters
+    from whisper_peft.pipeline.adapter_algebra import describe_adapter as describe_adapter
+    from whisper_peft.pipeline.adapter_algebra import extract_adapter as extract_adapter
+    from whisper_peft.pipeline.adapter_algebra import unmerge as unmerge
+    from whisper_peft.pipeline.scale_curves import scale_curve as scale_curve
     from whisper_peft.recipe.compose import Part as Part
     from whisper_peft.recipe.compose import compose as compose
     from whisper_peft.recipe.parts import augment as augment
@@ -55,9 +64,11 @@ if TYPE_CHECKING:
     from whisper_peft.recipe.sections import Speed as Speed
     from whisper_peft.recipe.sections import Telephone as Telephone
     from whisper_peft.types import EvalResult as EvalResult
+    from whisper_peft.types import ExportResult as ExportResult
     from whisper_peft.types import MergeResult as MergeResult
     from whisper_peft.types import Transcript as Transcript
     from whisper_peft.types import Utterance as Utterance
+    from whisper_peft.types import Verification as Verification
 
 __version__ = "0.1.0"
 
@@ -67,12 +78,16 @@ _HOMES = {
     "data.findings": "Inspection",
     "diagnostics": "doctor",
     "errors": "WhisperPeftError",
-    "pipeline": "Plan Run check evaluate finetune inspect load merge report transcribe",
+    "pipeline": "Plan Run check evaluate export finetune inspect load merge report serve transcribe "
+    "verify",
+    "pipeline.adapter_algebra": "average_checkpoints combine_adapters describe_adapter extract_adapter "
+    "unmerge",
+    "pipeline.scale_curves": "scale_curve",
     "recipe.compose": "Part compose",
     "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech "
     "targets whisper",
     "recipe.sections": "Gain MixedSource Noise Pitch Recipe Reverb SpecAugment Speed Telephone",
-    "types": "EvalResult MergeResult Transcript Utterance",
+    "types": "EvalResult ExportResult MergeResult Transcript Utterance Verification",
 }
 _HOME_OF = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
 

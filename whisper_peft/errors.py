@@ -13,6 +13,7 @@ WhisperPeftError            the user's to mend: one clear message, exit code 2
 ├── BenchmarkError          two sides that cannot be compared, or one that failed
 ├── MergeError              the folded model differs from the adapter model
 ├── ExportError             a format that cannot hold the model, or a runtime that failed
+│   └── RefusedExportError  exports that differ from the model, set aside; carries the `result`
 ├── ServingError            a server that cannot start, or a setting it cannot have
 └── StorageError            a folder that is full, not writable or already in use
 ```
@@ -24,6 +25,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whisper_peft.types import ExportResult
 
 
 class WhisperPeftError(Exception):
@@ -108,6 +113,24 @@ class ExportError(WhisperPeftError):
 
 class ServingError(WhisperPeftError):
     """A server cannot start as it was asked to."""
+
+
+class RefusedExportError(ExportError):
+    """Exports that drift past the tolerance, and were set aside.
+
+    Args:
+        result: What was made all the same, with the refused ones and their reasons.
+    """
+
+    def __init__(self, result: ExportResult) -> None:
+        self.result = result
+        count, of = len(result.refused), len(result.refused) + len(result.exported)
+        super().__init__(
+            f"{count} of {of} exports refused", "; ".join(result.refused), "do not ship what was set aside"
+        )
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:  # type: ignore[override]
+        return type(self), (self.result,)
 
 
 class StorageError(WhisperPeftError):

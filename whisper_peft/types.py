@@ -355,6 +355,56 @@ class ParityTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What an export has made.
+
+    Attributes:
+        folder: Where everything lies, `parity.json`, `.md` and `.html` too.
+        exported: Folders that were accepted.
+        refused: Folders that were set aside, each with the reason.
+        remarks: What their users should know.
+        table: What every exported file says on the same clips.
+    """
+
+    folder: str
+    exported: tuple[str, ...]
+    refused: tuple[str, ...]
+    remarks: tuple[str, ...]
+    table: ParityTable
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain JSON form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether a folder is what it should be.
+
+    Attributes:
+        folder: The export.
+        format: Its format.
+        quantization: What it was written in.
+        against: What it was compared with: a run or model, or its own `export.json`.
+        tensors: Tensors that were compared.
+        files: Files that were compared.
+        faults: What is wrong, each with the tensor or the file and field; empty for a sound export.
+    """
+
+    folder: str
+    format: str
+    quantization: str
+    against: str
+    tensors: int
+    files: int
+    faults: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain JSON form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What was said in one recording, whole and by segments."""
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from whisper_peft.commands.adapter_verbs import run_adapters
 from whisper_peft.commands.comparing import run_benchmark
+from whisper_peft.commands.hosting import run_serve
+from whisper_peft.commands.exporting import run_export, run_verify
 from whisper_peft.commands.inspecting import run_inspect
 from whisper_peft.commands.machine import run_doctor
 from whisper_peft.commands.planning import run_check
@@ -22,8 +25,12 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "finetune": run_finetune,
     "evaluate": run_evaluate,
     "merge": run_merge,
+    "export": run_export,
+    "verify": run_verify,
+    "adapters": run_adapters,
     "transcribe": run_transcribe,
     "report": run_report,
+    "serve": run_serve,
     "benchmark": run_benchmark,
     "recipes": run_recipes,
     "doctor": run_doctor,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -25,6 +25,9 @@ It is computed from the weight alone, not from a file: so a fault in writing can
 """
 
 
+FieldReader: TypeAlias = Callable[[Path], Mapping[str, Any]]
+"""Reads what the binary files of a folder say beside weights, by names that a message can use."""
+
 AdapterWriter: TypeAlias = Callable[[Path, Path], str | None]
 """Writes an adapter folder, un-merged, into what a `Writer` wrote; returns why it could not be, if so."""
 
@@ -43,6 +46,7 @@ class ExportFormat:
         read: Reads it back. None for a plug-in, whose files are compared as wholes.
         keep: What `read` must give of each weight. None where `read` is None.
         runtime: The module of `whisper_peft.deploy.runtimes` that runs it; empty for a plug-in.
+        read_fields: What else its binary files hold, such as alignment heads. None where that is nothing.
         write_adapter: Also ships the adapter itself. None where the format has no place for one.
         model_folder: The folder below that the runtime is given; empty for the whole.
     """
@@ -54,6 +58,7 @@ class ExportFormat:
     read: Reader | None
     keep: Keeper | None
     runtime: str
+    read_fields: FieldReader | None = None
     write_adapter: AdapterWriter | None = None
     model_folder: str = ""
 
@@ -79,3 +84,16 @@ class Reference:
     transcripts: tuple[str, ...]
     decoder_input_ids: tuple[tuple[int, ...], ...]
     logits: tuple[Tensor, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far an export may drift from the model before it is refused.
+
+    Attributes:
+        min_equal: Least share of clips whose transcripts are the model's own, for float formats.
+        max_wer_increase: Most that the WER may rise, as a fraction, for quantised ones.
+    """
+
+    min_equal: float = 0.95
+    max_wer_increase: float = 0.005

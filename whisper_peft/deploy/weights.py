@@ -81,7 +81,7 @@ def sha256_of(weight: Tensor) -> str:
         (True, '7a7fb2')
     """
     digest = hashlib.sha256(f"{weight.dtype} {tuple(weight.shape)}\n".encode())
-    digest.update(memoryview(weight.detach().reshape(-1).contiguous().view(torch.uint8).numpy()))
+    digest.update(weight.detach().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

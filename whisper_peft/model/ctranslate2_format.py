@@ -79,6 +79,23 @@ def ctranslate2_config(folder: Path) -> WhisperConfig:
         return _to_whisper(_read_variables(file), file.paths[0]).config
 
 
+def ctranslate2_settings(folder: Path) -> dict[str, object]:
+    """Return what `model.bin` holds that is no weight of Whisper: settings of layers, and biases of keys.
+
+    Raises:
+        ModelError: If `model.bin` is missing, truncated, damaged, or not a Whisper.
+    """
+    with _ModelFile(_weight_files(folder)) as file:
+        variables = _read_variables(file)
+    settings: dict[str, object] = {name: int(value) for name, value in variables.items() if not value.dim()}
+    for (block, linear), (_, projections) in FUSED.items():
+        if "k_proj" in projections:
+            for name in (name for name in variables if name.endswith(f"/{block}/{linear}/bias")):
+                bias = variables[name].chunk(len(projections))[projections.index("k_proj")]
+                settings[f"{name} of the keys"] = bias.tolist()
+    return settings
+
+
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     wheel = wheel_at(folder)
     paths = (wheel.paths() if wheel else None) or (folder / "model.bin",)

@@ -1,9 +1,11 @@
 """The order of the work: what each verb does, from one room to the next."""
 
+from whisper_peft.pipeline.exports import export, verify
 from whisper_peft.pipeline.finetuning import finetune
 from whisper_peft.pipeline.forecasting import Plan, check
+from whisper_peft.pipeline.hosting import serve
 from whisper_peft.pipeline.inspection import inspect
 from whisper_peft.pipeline.operations import evaluate, load, merge, report, transcribe
 from whisper_peft.pipeline.run import Run
 
-__all__ = ["Plan", "Run", "check", "evaluate", "finetune", "inspect", "load", "merge", "report", "transcribe"]
+__all__ = ["Plan", "Run", "check", "evaluate", "export", "finetune", "inspect", "load", "merge", "report", "serve", "transcribe", "verify"]

@@ -21,7 +21,13 @@ from transformers import WhisperConfig
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.weights import TIED, keep_cast, source_weights
 from whisper_peft.errors import ExportError
-from whisper_peft.model.ctranslate2_format import DTYPES, FUSED, UNFUSED, read_ctranslate2
+from whisper_peft.model.ctranslate2_format import (
+    DTYPES,
+    FUSED,
+    UNFUSED,
+    ctranslate2_settings,
+    read_ctranslate2,
+)
 from whisper_peft.model.loading import Whisper
 
 BINARY_VERSION, REVISION = 6, 3
@@ -217,4 +223,5 @@ FORMAT = ExportFormat(
     read=read_ctranslate2_folder,
     keep=keep_ctranslate2,
     runtime="faster_whisper",
+    read_fields=ctranslate2_settings,
 )

@@ -126,6 +126,12 @@ def read_openai_folder(folder: Path) -> Mapping[str, Tensor]:
     return read_openai(folder / MODEL_FILE).state
 
 
+def read_fields(folder: Path) -> Mapping[str, Any]:
+    """Return the sizes and the alignment heads that `model.pt` tells; nothing in the file is executed."""
+    checkpoint = torch.load(folder / MODEL_FILE, map_location="meta", weights_only=True)
+    return {name: value for name, value in checkpoint.items() if name != "model_state_dict"}
+
+
 FORMAT = ExportFormat(
     name="openai",
     quantizations=("float16", "float32"),
@@ -134,4 +140,5 @@ FORMAT = ExportFormat(
     read=read_openai_folder,
     keep=keep_cast,
     runtime="openai_whisper",
+    read_fields=read_fields,
 )

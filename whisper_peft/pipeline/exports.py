@@ -1,0 +1,237 @@
+"""`export` and `verify`: from a run or model to files that ship, and the proof that they are it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from whisper_peft.data.sources import open_split
+from whisper_peft.deploy.export_record import RECORD_FILE, ExportRecord, read_record
+from whisper_peft.deploy.export_values import Reference, Tolerance, Writer
+from whisper_peft.deploy.exporters import find_orders
+from whisper_peft.deploy.exporting import (
+    Export,
+    Order,
+    Source,
+    export_one,
+    fold,
+    refuse_missing,
+    refuse_used,
+)
+from whisper_peft.deploy.formats import FORMATS
+from whisper_peft.deploy.parity import measure_model
+from whisper_peft.deploy.reference import take_reference
+from whisper_peft.deploy.verification import verify_folder
+from whisper_peft.errors import ExportError, RefusedExportError
+from whisper_peft.model.adapter_folders import find_adapter_folder
+from whisper_peft.model.loading import Whisper, load_run_or_model
+from whisper_peft.pipeline.context_choice import read_figures
+from whisper_peft.pipeline.nearest_language import settle_language
+from whisper_peft.pipeline.operations import recipe_of
+from whisper_peft.pipeline.run_folder import ADAPTER
+from whisper_peft.pipeline.speech import clips_to_compare
+from whisper_peft.recipe.overrides import given_overrides
+from whisper_peft.recipe.sections import ModelSection, Recipe
+from whisper_peft.reporting.parity_page import write_parity
+from whisper_peft.reporting.run_report import environment_meta
+from whisper_peft.types import SAMPLING_RATE, ExportResult, ParityRow, ParityTable, Verification
+
+Overrides = Mapping[str, Any]
+
+
+def export(
+    run_or_model: str | Path,
+    *,
+    output_dir: str | Path,
+    format: str | Writer | Sequence[str | Writer] = "huggingface",
+    quantize: str | Sequence[str] = (),
+    clips: int = 100,
+    min_equal: float = 0.95,
+    max_wer_increase: float = 0.005,
+    threads: int = 1,
+    model: Overrides | None = None,
+    data: Overrides | None = None,
+    on_exported: Callable[[Export], None] | None = None,
+) -> ExportResult:
+    """Write a run or model in other formats, and prove each in its own runtime on real clips.
+
+    Args:
+        run_or_model: A run or adapter folder, or whatever `model.name` takes.
+        output_dir: Folder to make; a folder for each format and quantisation in it, and the parity table.
+        format: `huggingface`, `ctranslate2`, `ggml`, `onnx`, `openai`, `vllm`, several, or `all`;
+            `module:name`, an entry point or a callable `(whisper, folder, quantization) -> None` of your own.
+        quantize: Such as `int8`; of several, each format takes those that it has. None: its default. `all`.
+        clips: Most clips to compare on, the first of the run's eval split or of `data`.
+        min_equal: Least share of clips with equal transcripts, for float formats.
+        max_wer_increase: Most that the WER may rise, as a fraction, for quantised formats.
+        threads: Threads of each runtime.
+        model: Fields of the section to override, such as `{"language": "fr"}`.
+        data: Overrides, such as `{"source": "my/speech", "eval": "test"}`.
+        on_exported: Called with each folder once it is made.
+
+    Raises:
+        RefusedExportError: If an export differs from the model or drifts past the tolerance. It is set
+            aside, the others are complete, and `result` tells of all.
+        WhisperPeftError: With what is wrong, why, and what to do.
+
+    Example:
+        >>> export("runs/demo", format="ctranslate2", quantize="int8", output_dir="ct2")  # doctest: +SKIP
+    """
+    orders = find_orders(_listed(format), _listed(quantize))
+    for order in orders:
+        refuse_missing(order.form)
+    recipe = _recipe(run_or_model, model, data)
+    heard = clips_to_compare(open_split(recipe.data, "eval"), clips)
+    folder = Path(output_dir)
+    refuse_used(folder)
+    whisper = _load(run_or_model, recipe)
+    told = settle_language(recipe.model.language, open_split(recipe.data, "eval"), whisper)
+    reference = take_reference(
+        whisper,
+        heard,
+        language=told.language,
+        task=recipe.model.task,
+        normalizer=recipe.eval.normalizer,
+    )
+    source = _source(run_or_model, whisper)
+    baseline = measure_model(str(run_or_model), reference, threads=threads)
+
+    def make(order: Order) -> Export:
+        tolerance = Tolerance(min_equal, max_wer_increase)
+        made = export_one(
+            order,
+            source,
+            reference,
+            output_dir=folder,
+            tolerance=tolerance,
+            baseline=baseline.wer,
+            threads=threads,
+        )
+        if on_exported is not None:
+            on_exported(made)
+        return made
+
+    exports = [make(order) for order in orders]
+    rows = (baseline, *(row for made in exports for row in made.rows))
+    result = _result(folder, exports, _table(str(run_or_model), reference, rows, threads=threads))
+    write_parity(result.table, folder)
+    if result.refused:
+        raise RefusedExportError(result)
+    return result
+
+
+def _listed(value: Any) -> list[Any]:
+    return [value] if isinstance(value, str) or callable(value) else list(value)
+
+
+def _recipe(run_or_model: str | Path, model: Overrides | None, data: Overrides | None) -> Recipe:
+    overrides = {name: dict(fields) for name, fields in given_overrides(model=model, data=data).items()}
+    recipe = recipe_of(run_or_model, overrides)
+    if recipe.data.source is None:
+        raise ExportError(
+            f"{run_or_model} names no speech to compare on",
+            "an export is accepted by what it transcribes",
+            "give --data.source SPEECH, and --data.eval where its split has another name",
+        )
+    return recipe
+
+
+def _load(run_or_model: str | Path, recipe: Recipe) -> Whisper:
+    """Load in float, whatever it was trained in: files hold whole numbers of their own rounding."""
+    given = {name: getattr(recipe.model, name) for name in recipe.model.model_fields_set}
+    whole = {**given, "quantize": "none", "precision": "fp32"}
+    return load_run_or_model(str(run_or_model), ModelSection(**whole))
+
+
+def _source(run_or_model: str | Path, whisper: Whisper) -> Source:
+    """Return the whole model; the adapter model is used up."""
+    folder, adapted = Path(run_or_model), whisper.model is not whisper.core
+    adapter = next(filter(None, map(find_adapter_folder, (folder / ADAPTER, folder))), None)
+    return Source(
+        fold(whisper),
+        name=str(run_or_model),
+        adapter=adapter if adapted else None,
+        base=whisper.checkpoint.name if adapted else None,
+        short_context=read_figures(folder) is not None,
+    )
+
+
+def _table(model: str, reference: Reference, rows: Sequence[ParityRow], *, threads: int) -> ParityTable:
+    machine = environment_meta(0)
+    return ParityTable(
+        model=model,
+        clips=len(reference.clips),
+        audio_s=sum(len(clip.waveform) for clip in reference.clips) / SAMPLING_RATE,
+        normalizer=reference.normalizer,
+        threads=threads,
+        machine=f"{machine.cpu}, {machine.cores} cores",
+        rows=tuple(rows),
+    )
+
+
+def _result(folder: Path, exports: Sequence[Export], table: ParityTable) -> ExportResult:
+    return ExportResult(
+        folder=str(folder),
+        exported=tuple(str(made.folder) for made in exports if made.problem is None),
+        refused=tuple(f"{made.folder}: {made.problem}" for made in exports if made.problem is not None),
+        remarks=tuple(f"{made.folder.name}: {made.remark}" for made in exports if made.remark),
+        table=table,
+    )
+
+
+def verify(
+    folder: str | Path,
+    *,
+    against: str | Path | None = None,
+    format: str | Writer | None = None,
+    quantize: str | None = None,
+    model: Overrides | None = None,
+) -> tuple[Verification, ...]:
+    """Check exported folders, tensor by tensor and file by file.
+
+    Args:
+        folder: An exported folder, or one that holds several.
+        against: The run or model that it should be: every weight and file is compared with it. None: the
+            folder's `export.json`, which cannot tell a fault that was there when it was written.
+        format: Its format. None: what its `export.json` says.
+        quantize: What it was written in. None: what its `export.json` says, else the format's default.
+        model: Fields of the section to override for `against`.
+
+    Raises:
+        WhisperPeftError: If there is nothing to compare, or nothing to compare it with.
+
+    Example:
+        >>> verify("ct2", against="runs/demo")[0].faults  # doctest: +SKIP
+        ()
+    """
+    folders = [(one, *_ordered(one, format, quantize)) for one in _exports_in(Path(folder))]
+    source, section = None, ModelSection()
+    if against is not None:
+        recipe = recipe_of(against, {"model": dict(model)} if model else {})
+        section = recipe.model.model_copy(update={"quantize": "none", "precision": "fp32"})
+        source = _source(against, _load(against, recipe))
+    return tuple(verify_folder(one, order, record, source, section) for one, order, record in folders)
+
+
+def _exports_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ExportError(f"{folder} is no folder", "there is nothing to verify", "give an exported folder")
+    inside = sorted(path for path in folder.iterdir() if (path / RECORD_FILE).is_file())
+    return inside or [folder]
+
+
+def _ordered(
+    folder: Path, format: str | Writer | None, quantize: str | None
+) -> tuple[Order, ExportRecord | None]:
+    """Return the format and quantisation of a folder, and its record where it has one."""
+    record = read_record(folder)
+    named = format or (record.format if record else None)
+    if named is None:
+        raise ExportError(
+            f"{folder} has no {RECORD_FILE}",
+            "nothing tells its format",
+            f"give --format, one of {', '.join(FORMATS)}, and --against RUN_OR_MODEL",
+        )
+    words = quantize or (record.quantization if record else None)
+    return find_orders([named], [words] if words else [])[0], record
