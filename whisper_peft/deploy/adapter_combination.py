@@ -81,7 +81,7 @@ class Combination:
             )
 
 
-def combine_adapters(
+def write_combined_adapter(
     whisper: Whisper, folders: Sequence[Path], combination: Combination, output_dir: Path
 ) -> CombinedAdapter:
     """Write a weighted combination of adapters as an ordinary adapter folder.

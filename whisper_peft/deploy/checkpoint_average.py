@@ -6,6 +6,7 @@ for that to hold for the two matrices of an update, too.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -60,13 +61,19 @@ def last_checkpoints(folder: Path, last: int) -> tuple[list[Path], tuple[str, ..
     )
 
 
-def average_adapter(
-    whisper: Whisper, section: AdapterSection, checkpoints: Path, *, last: int, seed: int, output_dir: Path
+def write_averaged_adapter(
+    load: Callable[[], Whisper],
+    section: AdapterSection,
+    checkpoints: Path,
+    *,
+    last: int,
+    seed: int,
+    output_dir: Path,
 ) -> AveragedAdapter:
     """Write the mean of the newest checkpoints as an adapter folder.
 
     Args:
-        whisper: The run's base, which becomes the averaged model.
+        load: Loads the run's base, once all checkpoints are known to be there.
         section: What the run trained.
         checkpoints: The run's `checkpoints/`.
         last: Checkpoints to average.
@@ -83,6 +90,7 @@ def average_adapter(
         raise AdapterError("the run has no adapter to average", why, "use its model/, or the best checkpoint")
     paths, passed_over = last_checkpoints(checkpoints, last)
     refuse_used(output_dir)
+    whisper = load()
     attach_adapter(whisper, section, seed=seed)
     restore_weights(whisper.model, _mean(paths))
     if warning := check_activity(whisper):

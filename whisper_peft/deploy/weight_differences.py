@@ -25,7 +25,7 @@ from whisper_peft.recipe.sections import AdapterSection
 TIED = "proj_out.weight"
 
 
-def unmerge_adapter(
+def write_unmerged_base(
     merged: Whisper, *, scale: float, base: tuple[str, Mapping[str, Tensor]] | None, output_dir: Path
 ) -> UnmergedBase:
     """Take an adapter's update out of a merged model, and write the base that is left.
@@ -59,7 +59,7 @@ def unmerge_adapter(
     return UnmergedBase(str(output_dir), len(layers), name, *_distance(state_of(core), weights, name))
 
 
-def extract_adapter(
+def write_extracted_adapter(
     base: Whisper, tuned: Mapping[str, Tensor], *, section: AdapterSection, output_dir: Path
 ) -> ExtractedAdapter:
     """Write the LoRA nearest to a fully tuned model's update at its rank (Eckart and Young, 1936).

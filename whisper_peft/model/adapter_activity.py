@@ -101,7 +101,9 @@ def _has_update(layers: Any) -> bool:
     """Tell whether an active adapter holds an update; of other methods than LoRA it is taken for granted."""
     for layer in layers:
         for name in layer.active_adapters:
-            if not isinstance(layer, LoraLayer) or bool(cast(Any, layer).get_delta_weight(name).any()):
+            if not isinstance(layer, LoraLayer):
+                return True
+            if name in layer.scaling and bool(cast(Any, layer).get_delta_weight(name).any()):
                 return True
     return False
 

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from whisper_peft.data.decoding import decode
-from whisper_peft.deploy import merging
-from whisper_peft.errors import StorageError
+from whisper_peft.deploy import dequantized_base, merging
+from whisper_peft.deploy.dequantized_base import as_trained, dequantized_state
+from whisper_peft.errors import MergeError, StorageError
 from whisper_peft.model.adapters import attach_adapter, save_adapter
 from whisper_peft.model.loading import Whisper, load_whisper
-from whisper_peft.recipe.sections import AdapterSection, MergeSection, ModelSection
+from whisper_peft.pipeline.contradictions import refuse_contradictions
+from whisper_peft.recipe.sections import AdapterSection, MergeSection, ModelSection, Recipe
+from whisper_peft.reporting.verdict import merge_sentence
 from whisper_peft.types import MergeResult, Utterance
 
 SECTION = ModelSection(name="openai/whisper-tiny.en", device="cpu")
@@ -103,3 +108,86 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     with pytest.raises(StorageError, match=r"No space left on device.*--output-dir"):
         merge(adapter, clips, tmp_path / "merged")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an adapter of tiny.en that has learned something."""
+    whisper = load_whisper(SECTION)
+    attach_adapter(whisper, AdapterSection(r=4, targets="all-linear"), seed=0)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in whisper.model.named_parameters():
+            if "lora_B" in name:
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.01)
+    folder = tmp_path_factory.mktemp("tuned") / "adapter"
+    save_adapter(whisper, folder)
+    return folder
+
+
+def merge_as(
+    tuned: Path, clips: list[Utterance], folder: Path, quantize: str, **how: Any
+) -> tuple[MergeResult, dict[str, torch.Tensor]]:
+    section = SECTION.model_copy(update={"quantize": quantize})
+    result = merging.merge_adapter(tuned, section, clips=clips, output_dir=folder, how=MergeSection(**how))
+    return result, load_file(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("quantize", ["int8", "nf4"])
+def test_merged_into_the_dequantised_base_is_the_model_as_it_was_trained(
+    tuned: Path, clips: list[Utterance], tmp_path: Path, quantize: str
+) -> None:
+    other, _ = merge_as(tuned, clips, tmp_path / "float", quantize)
+    exact, _ = merge_as(tuned, clips, tmp_path / "dequantized", quantize, base="dequantized")
+    assert (exact.base, exact.quantized_transcripts_equal) == ("dequantized", 1.0)
+    assert (exact.quantized_max_logit_difference or 1.0) < 1e-3
+    assert (other.quantized_max_logit_difference or 0.0) > 0.05
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dequantized", "float"]
+
+
+@pytest.mark.parametrize("quantize", ["int8", "nf4"])
+def test_the_dequantised_weights_are_those_that_bitsandbytes_multiplies_with(quantize: str) -> None:
+    whisper = load_whisper(SECTION.model_copy(update={"quantize": quantize}))
+    layer = whisper.core.model.encoder.layers[1].fc1
+    unit = torch.eye(384)
+    with as_trained(whisper), torch.no_grad():
+        rows = layer(unit) - layer(torch.zeros(1, 384))
+    weight = dequantized_state(whisper.core)["model.encoder.layers.1.fc1.weight"]
+    assert torch.allclose(rows, weight.T, atol=1e-5)
+    assert not torch.equal(weight, load_whisper(SECTION).core.model.encoder.layers[1].fc1.weight)
+
+
+def test_a_wrong_dequantisation_is_refused(
+    tuned: Path, clips: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = dequantized_base.dequantize_bnb_weight
+    monkeypatch.setattr(
+        dequantized_base, "dequantize_bnb_weight", lambda *args, **kwargs: right(*args, **kwargs) * 1.01
+    )
+    with pytest.raises(MergeError, match=r"from the model's as it was trained - .*--base float"):
+        merge_as(tuned, clips, tmp_path / "merged", "nf4", base="dequantized")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_is_nothing_to_dequantise_without_quantisation(
+    tuned: Path, clips: list[Utterance], tmp_path: Path
+) -> None:
+    with pytest.raises(MergeError, match=r"merge\.base is dequantized and model\.quantize is none"):
+        merge_as(tuned, clips, tmp_path / "merged", "none", base="dequantized")
+    with pytest.raises(MergeError, match="--base float"):
+        refuse_contradictions(Recipe(merge=MergeSection(base="dequantized")))
+
+
+def test_a_merge_at_a_scale_adds_that_part_of_the_update(
+    tuned: Path, clips: list[Utterance], tmp_path: Path
+) -> None:
+    _, base = merge_as(tuned, clips, tmp_path / "base", "none", scale=0.0)
+    part, some = merge_as(tuned, clips, tmp_path / "part", "none", scale=0.7)
+    _, whole = merge_as(tuned, clips, tmp_path / "whole", "none")
+    assert part.scale == 0.7
+    assert part.max_logit_difference < 0.05
+    for name, weight in whole.items():
+        assert torch.allclose(some[name] - base[name], 0.7 * (weight - base[name]), atol=1e-6), name
+    name = "model.decoder.layers.0.fc2.weight"
+    assert float((whole[name] - base[name]).abs().max()) > 1e-3
+    assert "the update at 0.7 of its size" in merge_sentence(part)
