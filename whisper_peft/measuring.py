@@ -6,6 +6,7 @@ import ctypes
 import gc
 import os
 import platform
+import re
 import resource
 import sys
 import threading
@@ -75,11 +76,17 @@ def free_memory_bytes() -> int:
 def peak_memory_bytes() -> int:
     """Return the peak memory of this process in bytes.
 
-    That is the accelerator's peak allocation when CUDA is in use, else the peak resident set size
-    (`getrusage`, which counts KiB on Linux and bytes on macOS).
+    That is the accelerator's peak allocation when CUDA is in use, else the peak resident set size. Linux's
+    `getrusage` would give a process that a large one started the size of its parent, so the kernel's own mark
+    of this program is read there; both count KiB, and macOS bytes.
     """
     if _cuda_in_use():
         return int(sys.modules["torch"].cuda.max_memory_allocated())
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        mark = re.search(r"VmHWM:\s*(\d+) kB", status)
+        if mark is not None:  # sandboxes such as gVisor keep none
+            return int(mark[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

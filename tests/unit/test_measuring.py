@@ -1,4 +1,6 @@
 import mmap
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -38,3 +40,10 @@ def test_a_containers_limit_bounds_the_free_memory(monkeypatch, limit, used, lef
     monkeypatch.setattr(Path, "read_text", lambda path, **encoding: files[path.name])
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 2**40}))
     assert free_memory_bytes() == (2**40 if left is None else left)
+
+
+def test_the_peak_of_a_small_process_is_not_that_of_the_large_one_that_started_it() -> None:
+    held = bytearray(300_000_000)
+    code = "from whisper_peft.measuring import peak_memory_bytes; print(peak_memory_bytes())"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert int(ended.stdout) < len(held) / 2
