@@ -20,7 +20,7 @@ from whisper_peft.deploy.runtimes import RUNTIMES, require
 from whisper_peft.errors import ExportError
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import score
-from whisper_peft.types import DifferingTranscript, ParityRow
+from whisper_peft.types import SAMPLING_RATE, DifferingTranscript, ParityRow
 
 START_TIMEOUT_S = 600.0
 """What loading may take, also from a slow disk."""
@@ -109,15 +109,18 @@ def _write_request(
     paths = [scratch / f"{place}.npy" for place in range(len(reference.clips))]
     for path, clip in zip(paths, reference.clips, strict=True):
         np.save(path, clip.waveform)
-    seconds = [clip.duration_s or 0.0 for clip in reference.clips]
     return RuntimeRequest(
         clips=tuple(map(str, paths)),
         language=reference.language,
         task=reference.task,
         threads=threads,
-        audio_frames=tuple(map(context_frames, seconds)) if short_context else (),
+        audio_frames=tuple(map(context_frames, _seconds(reference))) if short_context else (),
         decoder_input_ids=() if short_context else reference.decoder_input_ids,
     )
+
+
+def _seconds(reference: Reference) -> list[float]:
+    return [len(clip.waveform) / SAMPLING_RATE for clip in reference.clips]
 
 
 def _run(runtime: str, folder: Path, scratch: Path, request: RuntimeRequest) -> RuntimeAnswer:
@@ -176,7 +179,7 @@ def _row(
         size_bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
         load_s=answer.load_s,
         peak_memory_bytes=answer.peak_memory_bytes,
-        rtfx=sum(clip.duration_s or 0.0 for clip in reference.clips) / answer.seconds,
+        rtfx=sum(_seconds(reference)) / answer.seconds,
         wer=word_error_rate(reference, answer.transcripts),
         equal=1 - len(differing) / len(reference.clips),
         differing=differing,
