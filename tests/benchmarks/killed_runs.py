@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -293,11 +293,11 @@ def prepare(speech: Path, folder: Path) -> None:
         pq.write_table(pa.table(table), folder / "parquet" / name, row_group_size=5)
 
 
-def kill_runs(speech: Path, folder: Path, kills: int, seed: int) -> Iterator[Kill]:
+def kill_runs(speech: Path, folder: Path, kills: int, seed: int, moments: Sequence[str]) -> Iterator[Kill]:
     """Yield what came of each killed run."""
     prepare(speech, folder)
     killer = Killer(folder, random.Random(seed))
-    wanted = list(itertools.islice(itertools.cycle(_plan()), kills))
+    wanted = list(itertools.islice(itertools.cycle(_plan(moments)), kills))
     expected = {
         kind: killer.finish(kind, folder / f"whole-{number}")
         for number, kind in enumerate(KINDS)
@@ -307,10 +307,10 @@ def kill_runs(speech: Path, folder: Path, kills: int, seed: int) -> Iterator[Kil
         yield killer.kill(number, kind, moment, expected[kind])
 
 
-def _plan() -> list[tuple[Kind, str]]:
-    """Return every moment for every kind, so that each prefix holds most of both."""
+def _plan(moments: Sequence[str]) -> list[tuple[Kind, str]]:
+    """Return every moment for every kind of run that has it."""
     several = {"one of two"}
-    pairs = [(kind, moment) for moment in MOMENTS for kind in KINDS]
+    pairs = [(kind, moment) for moment in moments for kind in KINDS]
     return [(kind, moment) for kind, moment in pairs if kind.processes > 1 or moment not in several]
 
 
@@ -332,13 +332,14 @@ def main() -> None:
     parser.add_argument("speech", type=Path, help="folder with metadata.jsonl, such as tests/data/prompts/en")
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--moments", nargs="*", choices=MOMENTS, default=list(MOMENTS))
     parser.add_argument("--folder", type=Path, help="where runs are kept; none: a temporary folder")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = words.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         done = []
-        for one in kill_runs(words.speech, folder, words.kills, words.seed):
+        for one in kill_runs(words.speech, folder, words.kills, words.seed, words.moments):
             print(one, file=sys.stderr, flush=True)
             done.append(one)
     print(table(done))

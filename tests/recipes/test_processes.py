@@ -14,15 +14,17 @@ def launcher(processes):
     return ("torchrun", "--nproc_per_node", str(processes), "--master_port", str(29500 + os.getpid() % 1000))
 
 
-def test_two_processes_take_the_steps_of_one_with_twice_the_batch(launch):
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_take_the_steps_of_one_with_the_batch_of_all(launch, processes):
     steps = ("--train.max-steps", "4", "--train.workers", "0")
     launch("lora_librispeech", "one", *steps, "--train.batch-size", "4")
-    launch("lora_librispeech", "two", *steps, "--train.batch-size", "2", launcher=launcher(2))
-    one, two = launch.report("one"), launch.report("two")
-    assert (one["train"]["world_size"], two["train"]["world_size"]) == (1, 2)
-    assert launch.losses("two") == pytest.approx(launch.losses("one"), rel=1e-4)
+    share = ("--train.batch-size", str(4 // processes))
+    launch("lora_librispeech", "all", *steps, *share, launcher=launcher(processes))
+    one, several = launch.report("one"), launch.report("all")
+    assert (one["train"]["world_size"], several["train"]["world_size"]) == (1, processes)
+    assert launch.losses("all") == pytest.approx(launch.losses("one"), rel=1e-4)
     for when in ("before", "after"):
-        assert two["evaluation"][when]["wer"] == one["evaluation"][when]["wer"]
+        assert several["evaluation"][when]["wer"] == one["evaluation"][when]["wer"]
 
 
 def test_fewer_processes_than_asked_for_stop_with_a_sentence(launch):
