@@ -48,6 +48,8 @@ class WhisperCpp:
         self._model = pywhispercpp.model.Model(
             str(folder / GGML_FILE),
             redirect_whispercpp_logs_to=None,
+            # its flash attention, the default, pads 1500 positions to 1536 with zeros and attends to them
+            context_params={"flash_attn": False},
             n_threads=request.threads,
             language=request.language or "en",
             translate=request.task == "translate",
