@@ -74,6 +74,23 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Proof:
+    """What an export has to stand.
+
+    Attributes:
+        reference: What the model says about the clips.
+        wer: WER of the model itself on them.
+        tolerance: How far an export may drift.
+        threads: Threads of its runtime.
+    """
+
+    reference: Reference
+    wer: float
+    tolerance: Tolerance
+    threads: int
+
+
+@dataclass(frozen=True)
 class Export:
     """What became of one order.
 
@@ -141,26 +158,14 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def export_one(
-    order: Order,
-    source: Source,
-    reference: Reference,
-    *,
-    output_dir: Path,
-    tolerance: Tolerance,
-    baseline: float,
-    threads: int,
-) -> Export:
+def export_one(order: Order, source: Source, proof: Proof, output_dir: Path) -> Export:
     """Write one format, prove it, and give it its name.
 
     Args:
         order: Format and quantisation.
         source: The model.
-        reference: What the model says about the clips.
+        proof: What it has to stand.
         output_dir: Folder to make the format's folder in.
-        tolerance: How far it may drift.
-        baseline: WER of the model itself on the clips.
-        threads: Threads of the runtime.
 
     Raises:
         StorageError: If it cannot be written.
@@ -175,8 +180,8 @@ def export_one(
             remark = _write(order, source, partial)
             record, problem = _read_back(order, source, partial, record)
             if problem is None:
-                rows = tuple(_measure(order, source, partial, reference, threads=threads))
-                problem = judge(order, rows, tolerance, baseline=baseline)
+                rows = tuple(_measure(order, source, partial, proof))
+                problem = judge(order, rows, proof)
         except StorageError:
             raise
         except WhisperPeftError as error:
@@ -223,9 +228,7 @@ def _read_back(
     return replace(record, tensors=tensor_digests(found)), problem
 
 
-def _measure(
-    order: Order, source: Source, folder: Path, reference: Reference, *, threads: int
-) -> Iterator[ParityRow]:
+def _measure(order: Order, source: Source, folder: Path, proof: Proof) -> Iterator[ParityRow]:
     """Yield what the runtime says at 30 s, and at short context where model and runtime can."""
     if not order.form.runtime:
         return
@@ -234,15 +237,23 @@ def _measure(
     if source.short_context and RUNTIMES[order.form.runtime].hears_short:
         contexts.append(True)
     for short in contexts:
-        row = measure(folder, order.form, order.quantization, reference, threads=threads, short_context=short)
+        row = measure(
+            folder,
+            order.form,
+            order.quantization,
+            proof.reference,
+            threads=proof.threads,
+            short_context=short,
+        )
         yield replace(row, weights_identical=exact)
 
 
-def judge(order: Order, rows: Sequence[ParityRow], tolerance: Tolerance, *, baseline: float) -> str | None:
+def judge(order: Order, rows: Sequence[ParityRow], proof: Proof) -> str | None:
     """Return why an export is refused, by its transcripts at 30 s; None for an accepted one.
 
     Float formats are held to the model's own transcripts, quantised ones to its WER.
     """
+    tolerance, baseline = proof.tolerance, proof.wer
     for row in rows[:1]:
         if order.quantization in order.form.exact and row.equal < tolerance.min_equal:
             return (

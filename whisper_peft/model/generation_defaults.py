@@ -12,6 +12,7 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from whisper_peft.errors import ModelError
 from whisper_peft.model.checkpoints import Checkpoint, size_of
+from whisper_peft.model.openai_format import openai_alignment_heads
 from whisper_peft.model.vocabulary import ENGLISH_ONLY_SIZE, WhisperVocabulary
 
 ALIGNMENT_HEADS: dict[str, tuple[tuple[int, int], ...]] = {
@@ -144,7 +145,8 @@ def alignment_heads(config: WhisperConfig, name: str) -> tuple[tuple[int, int], 
 def _own_fields(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what the checkpoint's own files say, under Hugging Face's names."""
     if checkpoint.kind == "openai":
-        return {}
+        heads = openai_alignment_heads(checkpoint.path)
+        return {} if heads is None else {"alignment_heads": heads}
     foreign = checkpoint.kind == "ctranslate2"
     path = checkpoint.path / ("config.json" if foreign else "generation_config.json")
     if not path.exists():

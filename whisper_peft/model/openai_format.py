@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import pickle
 import re
 from pathlib import Path
@@ -103,6 +105,42 @@ def openai_name(name: str) -> str:
     if layer == "layer_norm":
         return f"{part}.{'ln_post' if part == 'encoder' else 'ln'}.{kind}"
     return f"{part}.{block.replace('layers', 'blocks')}{OPENAI_LAYERS.get(layer, layer)}.{kind}"
+
+
+def dump_alignment_heads(heads: list[tuple[int, ...]], layers: int, per_layer: int) -> str:
+    """Return alignment heads as openai-whisper's `set_alignment_heads` takes them.
+
+    That is base 85 of the gzipped table of a byte for each layer and head.
+
+    Example:
+        >>> table = gzip.decompress(base64.b85decode(dump_alignment_heads([(1, 0)], 2, 3)))
+        >>> list(table)
+        [0, 0, 0, 1, 0, 0]
+    """
+    table = bytearray(layers * per_layer)
+    for layer, head in heads:
+        table[layer * per_layer + head] = 1
+    return base64.b85encode(gzip.compress(bytes(table), mtime=0)).decode("ascii")
+
+
+def openai_alignment_heads(path: Path) -> list[list[int]] | None:
+    """Return the alignment heads that our own `.pt` files carry beside OpenAI's; None for other files.
+
+    Raises:
+        ModelError: If the file or the heads are damaged.
+    """
+    checkpoint = _load_tensors(path, "meta")
+    dump = checkpoint.get("alignment_heads")
+    if dump is None:
+        return None
+    try:
+        table = gzip.decompress(base64.b85decode(dump))
+        per_layer = int(checkpoint["dims"]["n_text_head"])
+    except (ValueError, TypeError, KeyError, OSError, EOFError) as error:
+        raise ModelError(
+            f"the alignment heads in {path} are damaged", str(error), "export or copy it again"
+        ) from None
+    return [list(divmod(place, per_layer)) for place, is_one in enumerate(table) if is_one]
 
 
 def _load_tensors(path: Path, device: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from whisper_peft.deploy.exporters import find_orders
 from whisper_peft.deploy.exporting import (
     Export,
     Order,
+    Proof,
     Source,
     export_one,
     fold,
@@ -35,7 +36,7 @@ from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.reporting.parity_page import write_parity
 from whisper_peft.reporting.run_report import environment_meta
-from whisper_peft.types import SAMPLING_RATE, ExportResult, ParityRow, ParityTable, Verification
+from whisper_peft.types import SAMPLING_RATE, ExportResult, ParityRow, ParityTable, Utterance, Verification
 
 Overrides = Mapping[str, Any]
 
@@ -71,8 +72,7 @@ def export(
         on_exported: Called with each folder once it is made.
 
     Raises:
-        RefusedExportError: If an export differs from the model or drifts past the tolerance. It is set
-            aside, the others are complete, and `result` tells of all.
+        RefusedExportError: If one drifts past the tolerance; the others are complete, `result` tells all.
         WhisperPeftError: With what is wrong, why, and what to do.
 
     Example:
@@ -86,33 +86,15 @@ def export(
     folder = Path(output_dir)
     refuse_used(folder)
     whisper = _load(run_or_model, recipe)
-    told = settle_language(recipe.model.language, open_split(recipe.data, "eval"), whisper)
-    reference = take_reference(
-        whisper,
-        heard,
-        language=told.language,
-        task=recipe.model.task,
-        normalizer=recipe.eval.normalizer,
-    )
+    reference = _reference(whisper, recipe, heard)
     source = _source(run_or_model, whisper)
     baseline = measure_model(str(run_or_model), reference, threads=threads)
-
-    def make(order: Order) -> Export:
-        tolerance = Tolerance(min_equal, max_wer_increase)
-        made = export_one(
-            order,
-            source,
-            reference,
-            output_dir=folder,
-            tolerance=tolerance,
-            baseline=baseline.wer,
-            threads=threads,
-        )
+    proof = Proof(reference, baseline.wer, Tolerance(min_equal, max_wer_increase), threads)
+    exports = []
+    for order in orders:
+        exports.append(export_one(order, source, proof, folder))
         if on_exported is not None:
-            on_exported(made)
-        return made
-
-    exports = [make(order) for order in orders]
+            on_exported(exports[-1])
     rows = (baseline, *(row for made in exports for row in made.rows))
     result = _result(folder, exports, _table(str(run_or_model), reference, rows, threads=threads))
     write_parity(result.table, folder)
@@ -142,6 +124,12 @@ def _load(run_or_model: str | Path, recipe: Recipe) -> Whisper:
     given = {name: getattr(recipe.model, name) for name in recipe.model.model_fields_set}
     whole = {**given, "quantize": "none", "precision": "fp32"}
     return load_run_or_model(str(run_or_model), ModelSection(**whole))
+
+
+def _reference(whisper: Whisper, recipe: Recipe, clips: Sequence[Utterance]) -> Reference:
+    told = settle_language(recipe.model.language, open_split(recipe.data, "eval"), whisper)
+    task, normalizer = recipe.model.task, recipe.eval.normalizer
+    return take_reference(whisper, clips, language=told.language, task=task, normalizer=normalizer)
 
 
 def _source(run_or_model: str | Path, whisper: Whisper) -> Source:

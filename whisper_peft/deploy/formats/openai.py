@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import WhisperConfig
@@ -17,7 +14,7 @@ from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.weights import keep_cast, source_weights
 from whisper_peft.errors import ExportError, ModelError
 from whisper_peft.model.loading import Whisper
-from whisper_peft.model.openai_format import openai_name, read_openai
+from whisper_peft.model.openai_format import dump_alignment_heads, openai_name, read_openai
 from whisper_peft.model.vocabulary import WhisperVocabulary
 
 MODEL_FILE = "model.pt"
@@ -97,22 +94,6 @@ def _dimensions(config: WhisperConfig) -> dict[str, Any]:
         "n_text_head": config.decoder_attention_heads,
         "n_text_layer": config.decoder_layers,
     }
-
-
-def dump_alignment_heads(heads: list[tuple[int, ...]], layers: int, per_layer: int) -> str:
-    """Return alignment heads as openai-whisper's `set_alignment_heads` takes them.
-
-    That is base 85 of the gzipped table of a byte for each layer and head.
-
-    Example:
-        >>> table = gzip.decompress(base64.b85decode(dump_alignment_heads([(1, 0)], 2, 3)))
-        >>> list(table)
-        [0, 0, 0, 1, 0, 0]
-    """
-    table = np.zeros((layers, per_layer), dtype=bool)
-    for layer, head in heads:
-        table[layer, head] = True
-    return base64.b85encode(gzip.compress(table.tobytes(), mtime=0)).decode("ascii")
 
 
 def read_openai_folder(folder: Path) -> Mapping[str, Tensor]:
