@@ -12,6 +12,7 @@ from peft import PeftModel
 
 from whisper_peft.data.labels import told_language
 from whisper_peft.errors import ModelError, ServingError, did_you_mean
+from whisper_peft.evaluation.generation import AudioContext
 from whisper_peft.evaluation.transcription import DETECT
 from whisper_peft.model.adapter_folders import is_adapter_folder
 from whisper_peft.model.adapter_sets import add_adapter
@@ -146,26 +147,25 @@ def _transformers_engine(
 ) -> Engine:
     from whisper_peft.deploy.serving.transformers_engine import TransformersEngine
 
-    language = _recipe_language(run_or_model, model)
+    language = recipe_of(_home(run_or_model), _overrides(model)).model.language
     whisper = load(run_or_model, model=model)
     base = _short_name(whisper.checkpoint.name)
     behind: dict[str, str | None] = {}
     served: list[ServedModel] = []
-    if isinstance(whisper.model, PeftModel):
+    is_tuned = isinstance(whisper.model, PeftModel)
+    if is_tuned:
         name = _short_name(str(run_or_model))
-        behind[name] = str(whisper.model.active_adapters[0])
+        behind[name] = "default"
         served.append(_served(name, whisper, run_or_model, language, choice))
+    alone = _served(base, whisper, None if is_tuned else run_or_model, language, choice)
     for name, path in adapters.items():
         if name in (*behind, base):
             raise ServingError(f"the name {name} is taken", "each model has its own", "choose another one")
-        folder = Path(path)
-        behind[name] = add_adapter(whisper, _adapter_folder(folder))
-        own = _recipe_language(folder, None) or language
-        served.append(_served(name, whisper, folder, own, choice))
+        behind[name] = add_adapter(whisper, _adapter_folder(Path(path)))
+        own = recipe_of(_home(path), {}).model.language or language
+        served.append(_served(name, whisper, path, own, choice))
     behind[base] = None
-    is_tuned = bool(served)
-    served.append(_served(base, whisper, "" if is_tuned else run_or_model, language, choice))
-    return TransformersEngine(whisper, behind, served)
+    return TransformersEngine(whisper, behind, [*served, alone] if is_tuned else [alone, *served])
 
 
 def _ctranslate2_engine(
@@ -183,7 +183,7 @@ def _ctranslate2_engine(
     from whisper_peft.deploy.serving.ctranslate2_engine import CTranslate2Engine, load_ctranslate2
     from whisper_peft.deploy.serving.engine import ServedModel
 
-    section = recipe_of(folder, {"model": dict(model)} if model else {}).model
+    section = recipe_of(folder, _overrides(model)).model
     loaded = load_ctranslate2(folder, device="auto" if section.device == "mps" else section.device)
     language = _told(section.language, is_multilingual=loaded.is_multilingual)
     context = choose_context(folder, choice)
@@ -192,15 +192,24 @@ def _ctranslate2_engine(
 
 
 def _served(
-    name: str, whisper: Whisper, home: str | Path, language: str | None, choice: ContextChoice
+    name: str, whisper: Whisper, folder: str | Path | None, language: str | None, choice: ContextChoice
 ) -> ServedModel:
-    """Describe a model; its figures lie at `home`, and an adapter's in the run that it is part of."""
+    """Describe a model by what was measured in its folder; None is the base of an adapter."""
     from whisper_peft.deploy.serving.engine import ServedModel
 
-    folder = Path(home).resolve().parent if Path(home).name == ADAPTER else Path(home)
-    context = choose_context(folder, choice) if str(home) else ("cut" if choice == "cut" else "full")
+    if folder is None:  # nothing was measured of it
+        context: AudioContext = "cut" if choice == "cut" else "full"
+    else:
+        context = choose_context(_home(folder), choice)
     told = _told(language, is_multilingual=whisper.is_multilingual)
     return ServedModel(name, told, context, whisper.is_multilingual)
+
+
+def _home(folder: str | Path) -> str | Path:
+    """Return the run that an adapter/ is part of, and anything else as it is."""
+    path = Path(folder).expanduser()
+    is_part = path.name == ADAPTER and (path.resolve().parent / RECIPE_FILE).is_file()
+    return path.resolve().parent if is_part else folder
 
 
 def _told(language: str | None, *, is_multilingual: bool) -> str | None:
@@ -210,8 +219,8 @@ def _told(language: str | None, *, is_multilingual: bool) -> str | None:
     return told_language(None if language == DETECT else language, multilingual=is_multilingual)
 
 
-def _recipe_language(folder: str | Path, model: Overrides | None) -> str | None:
-    return recipe_of(folder, {"model": dict(model)} if model else {}).model.language
+def _overrides(model: Overrides | None) -> Overrides:
+    return {"model": dict(model)} if model else {}
 
 
 def _adapter_folder(folder: Path) -> Path:

@@ -87,12 +87,8 @@ class CTranslate2Engine:
         return tuple(int(token) for token in tokens if token < end)[-MAX_PREVIOUS_TOKENS:]
 
     def batch_key(self, model: str, window: Window) -> Hashable:
-        """Return prefix length, context and duration class: CTranslate2 takes no mask of what was heard.
-
-        One limit of tokens holds for a batch, so windows of one length in seconds are alike.
-        """
-        frames = audio_frames(window.duration_s, self.models[model].audio_context)
-        return len(window.prompt), frames, token_cap(window.duration_s)
+        """Return prompt length and context: CTranslate2 takes no mask of what was heard."""
+        return len(window.prompt), audio_frames(window.duration_s, self.models[model].audio_context)
 
     def transcribe(self, model: str, windows: Sequence[Window]) -> list[Heard]:
         """Transcribe windows of one context and one prompt length, greedily."""
@@ -100,20 +96,18 @@ class CTranslate2Engine:
         states = self._loaded.runtime.encode(self._features(windows, frames))
         languages = self._languages(windows)
         prefixes = [self._prefix(one, spoken) for one, spoken in zip(windows, languages, strict=True)]
+        longest = token_cap(max(window.duration_s for window in windows))
         found = self._loaded.runtime.generate(
             states,
             prefixes,
             beam_size=1,
-            max_length=min(
-                len(prefixes[0]) + token_cap(windows[0].duration_s),
-                self._loaded.max_tokens,
-            ),
+            max_length=min(len(prefixes[0]) + longest, self._loaded.max_tokens),
             return_scores=True,
             return_no_speech_prob=True,
         )
         return [
-            self._heard(window, spoken, prefix, one)
-            for window, spoken, prefix, one in zip(windows, languages, prefixes, found, strict=True)
+            self._heard(window, spoken, one)
+            for window, spoken, one in zip(windows, languages, found, strict=True)
         ]
 
     def _features(self, windows: Sequence[Window], frames: int) -> Any:
@@ -146,9 +140,10 @@ class CTranslate2Engine:
         found: Any = self._loaded.companions.tokenizer.convert_tokens_to_ids(token)
         return int(found)
 
-    def _heard(self, window: Window, language: str, prefix: Sequence[int], result: Any) -> Heard:
+    def _heard(self, window: Window, language: str, result: Any) -> Heard:
         tokenizer = self._loaded.companions.tokenizer
-        tokens = tuple(token for token in result.sequences_ids[0] if token < tokenizer.eos_token_id)
+        written = result.sequences_ids[0][: token_cap(window.duration_s)]
+        tokens = tuple(token for token in written if token < tokenizer.eos_token_id)
         text = str(tokenizer.decode(list(tokens), clean_up_tokenization_spaces=False)).strip()
         if not window.detailed:
             return Heard(text, tokens, language)

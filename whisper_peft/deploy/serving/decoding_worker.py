@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
 import soundfile
 
 from whisper_peft.data.containers import HEAD_BYTES, foreign_container
@@ -78,8 +79,9 @@ def send(stream: BinaryIO, answer: dict[str, str | int], samples: bytes = b"") -
 def limit_this_process(max_duration_s: float) -> None:
     """Bound the memory and the files of this process and of those that it starts."""
     budget = BASE_BYTES + int(BYTES_PER_SECOND * max_duration_s)
-    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + budget, in_use + budget))
+    if sys.platform == "linux":  # macOS does not keep this limit
+        whole = psutil.Process().memory_info().vms + budget
+        resource.setrlimit(resource.RLIMIT_AS, (whole, whole))
     resource.setrlimit(resource.RLIMIT_FSIZE, (budget, budget))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

@@ -112,7 +112,7 @@ class Guard:
             # A page of the web can make a browser send here under a name of its own (DNS rebinding)
             raise RefusalError(400, f"the host {host[:60]!r} is not served here", code="unknown_host")
         origin = headers.get("origin")
-        if origin not in (None, "null") and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
             raise RefusalError(403, "requests from other web pages are refused", code="foreign_origin")
         if not _lies_in(path, OPEN_PATHS):
             self._check_key(headers.get("authorization", ""))
