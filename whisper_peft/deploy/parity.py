@@ -79,7 +79,7 @@ def measure_model(
     found = run_runtime(
         "whisper_peft", Path(run_or_model), reference, threads=threads, short_context=short_context
     )
-    return _row(found, reference, "model", "fp32", Path(run_or_model), short_context=short_context)
+    return _row(found, reference, "model", "float32", Path(run_or_model), short_context=short_context)
 
 
 def run_runtime(

@@ -55,7 +55,7 @@ def test_a_row_holds_what_the_process_answered(
 ) -> None:
     (tmp_path / "weights.bin").write_bytes(bytes(1000))
     _play(monkeypatch, 0, answer=RuntimeAnswer("onnxruntime", "1", ("One two.", "Three four."), 0.5, 2.0, 7))
-    row = measure(tmp_path, FORMATS["onnx"], "fp32", reference)
+    row = measure(tmp_path, FORMATS["onnx"], "float32", reference)
     assert (row.size_bytes, row.rtfx, row.equal, row.peak_memory_bytes) == (1000, 0.5, 0.5, 7)
     assert row.differing == (DifferingTranscript("b", "Three.", "Three four."),)
     assert row.max_logit_difference == 0.5
@@ -75,7 +75,7 @@ def test_a_failure_is_told_by_the_last_line(
 ) -> None:
     _play(monkeypatch, 1, "Traceback\n  File ...\nRuntimeError: no model here\n")
     with pytest.raises(ExportError, match=r"onnxruntime failed.*RuntimeError: no model here"):
-        measure(tmp_path, FORMATS["onnx"], "fp32", reference)
+        measure(tmp_path, FORMATS["onnx"], "float32", reference)
 
 
 def test_a_process_that_hangs_is_stopped(
@@ -86,12 +86,12 @@ def test_a_process_that_hangs_is_stopped(
 
     monkeypatch.setattr(subprocess, "run", hang)
     with pytest.raises(ExportError, match="did not answer within"):
-        measure(tmp_path, FORMATS["onnx"], "fp32", reference)
+        measure(tmp_path, FORMATS["onnx"], "float32", reference)
 
 
 def test_a_real_process_tells_what_is_missing(reference: Reference, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="onnxruntime failed"):
-        measure(tmp_path / "nowhere", FORMATS["onnx"], "fp32", reference)
+        measure(tmp_path / "nowhere", FORMATS["onnx"], "float32", reference)
 
 
 def test_a_missing_library_is_told_with_its_extra(
@@ -100,7 +100,7 @@ def test_a_missing_library_is_told_with_its_extra(
     kind = RuntimeKind(("not_installed_anywhere",), "whisper-peft[onnx]")
     monkeypatch.setattr(parity, "RUNTIMES", {**RUNTIMES, "onnxruntime": kind})
     with pytest.raises(ExportError, match=r'pip install "whisper-peft\[onnx\]"'):
-        measure(tmp_path, FORMATS["onnx"], "fp32", reference)
+        measure(tmp_path, FORMATS["onnx"], "float32", reference)
 
 
 def test_transcripts_are_compared_character_for_character(reference: Reference) -> None:

@@ -19,7 +19,7 @@ from whisper_peft.types import Utterance
 
 MODEL = "openai/whisper-tiny.en"
 
-FLOATS = [("ggml", "f16"), ("onnx", "fp32"), ("ctranslate2", "float32"), ("openai", "float32")]
+FLOATS = [("ggml", "f16"), ("onnx", "float32"), ("ctranslate2", "float32"), ("openai", "float32")]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_every_runtime_writes_what_the_model_writes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "quantization"), [("ggml", "f16"), ("onnx", "fp32")])
+@pytest.mark.parametrize(("name", "quantization"), [("ggml", "f16"), ("onnx", "float32")])
 def test_the_short_context_is_faster(
     tiny: Whisper, reference: Reference, tmp_path: Path, name: str, quantization: str
 ) -> None:

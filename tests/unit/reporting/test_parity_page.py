@@ -22,7 +22,7 @@ from whisper_peft.types import DifferingTranscript, ParityRow, ParityTable
 
 MODEL = ParityRow(
     "model",
-    "fp32",
+    "float32",
     "whisper-peft",
     "0.1",
     "runs/demo",

@@ -66,7 +66,7 @@ def _save(model: ModelProto, path: Path) -> None:
 
 def keep_onnx(name: str, weight: Tensor, quantization: str) -> Tensor:
     """Return what reading a folder back gives of one weight."""
-    if quantization == "fp32" or weight.dim() != 2 or name.endswith("embed_positions.weight"):
+    if quantization == "float32" or weight.dim() != 2 or name.endswith("embed_positions.weight"):
         return weight.float()
     from whisper_peft.deploy.onnx_graphs import dequantize_rows, quantize_rows
 
@@ -109,8 +109,8 @@ def _read_weights(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 FORMAT = ExportFormat(
     name="onnx",
-    quantizations=("fp32", "int8"),
-    exact=("fp32",),
+    quantizations=("float32", "int8"),
+    exact=("float32",),
     write=write_onnx,
     read=read_onnx,
     keep=keep_onnx,

@@ -76,14 +76,14 @@ def test_logits_are_the_models_at_any_context(
     features = LogMel(80)(torch.from_numpy(samples)[None], frames=frames or 3000)
     with torch.no_grad():
         expected = tiny.core.eval()(input_features=features, decoder_input_ids=torch.tensor([TOKENS]))
-    found = OnnxRuntime(folders["fp32"], REQUEST).logits(samples, frames, TOKENS)
+    found = OnnxRuntime(folders["float32"], REQUEST).logits(samples, frames, TOKENS)
     np.testing.assert_allclose(found, expected.logits[0].numpy(), atol=1e-3)
 
 
 def test_tokens_one_by_one_give_the_logits_of_all_at_once(
     folders: dict[str, Path], samples: np.ndarray[Any, Any]
 ) -> None:
-    runtime = OnnxRuntime(folders["fp32"], REQUEST)
+    runtime = OnnxRuntime(folders["float32"], REQUEST)
     whole = runtime.logits(samples, 300, TOKENS)
     past, found = runtime._listen(samples, 300), []
     for token in TOKENS:
@@ -93,7 +93,7 @@ def test_tokens_one_by_one_give_the_logits_of_all_at_once(
 
 
 def test_the_spectrogram_is_ours(folders: dict[str, Path], samples: np.ndarray[Any, Any]) -> None:
-    session = onnxruntime.InferenceSession(folders["fp32"] / LOG_MEL_FILE)
+    session = onnxruntime.InferenceSession(folders["float32"] / LOG_MEL_FILE)
     waveform = np.pad(samples, (0, 480_000 - len(samples)))[None]
     (found,) = session.run(None, {"waveform": waveform})
     np.testing.assert_allclose(found, LogMel(80)(torch.from_numpy(waveform)).numpy(), atol=3e-4)
@@ -104,7 +104,7 @@ def test_int8_takes_a_third_of_the_disk(folders: dict[str, Path]) -> None:
         name: sum((folder / file).stat().st_size for file in (ENCODER_FILE, DECODER_FILE))
         for name, folder in folders.items()
     }
-    assert sizes["int8"] < sizes["fp32"] / 3
+    assert sizes["int8"] < sizes["float32"] / 3
 
 
 def test_rounding_is_within_half_a_step_of_each_row() -> None:
