@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +21,7 @@ from whisper_peft.deploy.runtimes import RUNTIMES, require
 from whisper_peft.errors import ExportError
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import score
+from whisper_peft.model.adapter_folders import find_adapter_folder
 from whisper_peft.types import SAMPLING_RATE, DifferingTranscript, ParityRow
 
 START_TIMEOUT_S = 600.0
@@ -70,16 +72,23 @@ def measure_model(
 ) -> ParityRow:
     """Run the model that is exported in a process of its own, as the exports are.
 
+    The size of a run is that of its adapter.
+
     Args:
         run_or_model: A run, adapter folder or model.
         reference: Clips, and what the model says about them.
         threads: Threads to compute with.
         short_context: Whether the encoder hears each clip alone.
     """
-    found = run_runtime(
-        "whisper_peft", Path(run_or_model), reference, threads=threads, short_context=short_context
-    )
-    return _row(found, reference, "model", "float32", Path(run_or_model), short_context=short_context)
+    folder = Path(run_or_model)
+    found = run_runtime("whisper_peft", folder, reference, threads=threads, short_context=short_context)
+    row = _row(found, reference, "model", "float32", folder, short_context=short_context)
+    adapter = find_adapter_folder(folder / "adapter")
+    return row if adapter is None else replace(row, size_bytes=_size(adapter))
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def run_runtime(
@@ -176,7 +185,7 @@ def _row(
         runtime=answer.runtime,
         runtime_version=answer.version,
         folder=str(folder),
-        size_bytes=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        size_bytes=_size(folder),
         load_s=answer.load_s,
         peak_memory_bytes=answer.peak_memory_bytes,
         rtfx=sum(_seconds(reference)) / answer.seconds,

@@ -24,7 +24,7 @@ COLUMNS: tuple[tuple[str, Callable[[ParityRow], str]], ...] = (
     ("Format", lambda row: row.format),
     ("Type", lambda row: row.quantization),
     ("Context", lambda row: row.context),
-    ("Size", lambda row: figures.memory(row.size_bytes)),
+    ("Size", lambda row: figures.memory(row.size_bytes) if row.size_bytes else "–"),
     ("Load", lambda row: f"{row.load_s:.2f} s"),
     ("Peak memory", lambda row: figures.memory(row.peak_memory_bytes)),
     ("RTFx", lambda row: figures.short(row.rtfx)),
