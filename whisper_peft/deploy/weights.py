@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from whisper_peft.deploy.export_values import ExportFormat
@@ -64,6 +65,13 @@ def keep_cast(name: str, weight: Tensor, quantization: str) -> Tensor:
             "export in float32 or bfloat16",
         )
     return cast
+
+
+def save_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file that others may read too, as transformers and PEFT expect it."""
+    tensors = {name: state[name].contiguous() for name in sorted(state)}
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # safetensors makes it for its owner alone, and a server is somebody else
 
 
 def read_back(form: ExportFormat, folder: Path, *, tied: bool) -> dict[str, Tensor]:

@@ -78,6 +78,8 @@ def load_generation_config(
     published = published_fields(config, tokenizer, checkpoint.name)
     missing = sorted(field for field in published if own.get(field) is None)
     complete = {**own, **{field: published[field] for field in missing}}
+    # transformers would take no field of Whisper's own beside this mark of a config that it made up itself
+    complete.pop("_from_model_config", None)
     sentences = []
     if complete.pop("forced_decoder_ids", None) is not None:
         sentences.append("forced_decoder_ids left out: language and task are always given")

@@ -30,7 +30,7 @@ from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import read_figures
 from whisper_peft.pipeline.nearest_language import settle_language
 from whisper_peft.pipeline.operations import recipe_of
-from whisper_peft.pipeline.run_folder import ADAPTER
+from whisper_peft.pipeline.run_folder import ADAPTER, RECIPE_FILE
 from whisper_peft.pipeline.speech import clips_to_compare
 from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
@@ -109,14 +109,13 @@ def _listed(value: Any) -> list[Any]:
 
 def _recipe(run_or_model: str | Path, model: Overrides | None, data: Overrides | None) -> Recipe:
     overrides = {name: dict(fields) for name, fields in given_overrides(model=model, data=data).items()}
-    recipe = recipe_of(run_or_model, overrides)
-    if recipe.data.source is None:
+    if "source" not in overrides.get("data", {}) and not (Path(run_or_model) / RECIPE_FILE).is_file():
         raise ExportError(
             f"{run_or_model} names no speech to compare on",
             "an export is accepted by what it transcribes",
             "give --data.source SPEECH, and --data.eval where its split has another name",
         )
-    return recipe
+    return recipe_of(run_or_model, overrides)
 
 
 def _load(run_or_model: str | Path, recipe: Recipe) -> Whisper:

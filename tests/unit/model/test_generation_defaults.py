@@ -78,3 +78,14 @@ def test_old_tokenizers_name_for_hebrew_does_not_lose_it(tmp_path):
     tokenizer, _ = load_tokenizer(Checkpoint("old", "huggingface", tmp_path, ""), 51_865)
     fields = published_fields(WhisperConfig(vocab_size=51_865), tokenizer, "old")
     assert fields["lang_to_id"]["<|he|>"] == tokenizer.convert_tokens_to_ids("<|iw|>")
+
+
+def test_config_that_transformers_made_up_keeps_whispers_own_fields(tmp_path, small_whisper):
+    small_whisper(vocab_size=51_865).save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "generation_config.json").read_text())["_from_model_config"]
+    checkpoint = resolve_checkpoint(str(tmp_path))
+    config = WhisperConfig.from_pretrained(tmp_path)
+    tokenizer, _ = load_tokenizer(checkpoint, 51_865)
+    generation, _ = load_generation_config(checkpoint, config, tokenizer)
+    assert generation.to_dict()["is_multilingual"] is True
+    assert generation.to_dict()["lang_to_id"]["<|fr|>"] == 50_265

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from whisper_peft.deploy.export_values import ExportFormat
-from whisper_peft.deploy.weights import FLOATS, keep_cast, source_weights
+from whisper_peft.deploy.weights import FLOATS, keep_cast, save_tensors, source_weights
 from whisper_peft.errors import ModelError
 from whisper_peft.model.companions import save_companions
 from whisper_peft.model.loading import Whisper
@@ -26,7 +26,7 @@ def write_huggingface(whisper: Whisper, folder: Path, quantization: str) -> None
         ExportError: If a weight is beyond the range of the dtype.
     """
     state = {name: keep_cast(name, w, quantization) for name, w in source_weights(whisper).items()}
-    save_file(state, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    save_tensors(state, folder / WEIGHTS_FILE)
     config = copy.deepcopy(whisper.config)
     config.dtype = FLOATS[quantization]
     config.architectures = ["WhisperForConditionalGeneration"]

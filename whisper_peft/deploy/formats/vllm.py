@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig, PeftConfig, PeftType
-from safetensors.torch import save_file
 from torch import Tensor
 
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.formats.huggingface import read_huggingface, write_huggingface
-from whisper_peft.deploy.weights import keep_cast
+from whisper_peft.deploy.weights import keep_cast, save_tensors
 from whisper_peft.model.adapter_folders import (
     CONFIG_FILE,
     SAFE_FILE,
@@ -66,7 +65,7 @@ def write_vllm_adapter(adapter: Path, folder: Path) -> str | None:
         return "; ".join(problems)
     assert isinstance(config, LoraConfig)
     (folder / ADAPTER).mkdir()
-    save_file({name: state[name].contiguous() for name in sorted(state)}, folder / ADAPTER / SAFE_FILE)
+    save_tensors(state, folder / ADAPTER / SAFE_FILE)
     fields = {**_plain(config), "base_model_name_or_path": config.base_model_name_or_path}
     text = json.dumps(fields, indent=2, sort_keys=True) + "\n"
     (folder / ADAPTER / CONFIG_FILE).write_text(text, encoding="utf-8")

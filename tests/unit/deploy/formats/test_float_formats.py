@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def test_a_model_is_written_to_the_same_bytes_each_time(
         folder.mkdir()
         FORMATS[name].write(narrow_whisper(51_865, 80), folder, FORMATS[name].quantizations[0])
     assert file_digests(folders[0]) == file_digests(folders[1])
+    for path in folders[0].rglob("*"):
+        assert path.stat().st_mode & stat.S_IROTH, f"{path} is its owner's alone"
 
 
 @pytest.mark.parametrize(("vocab_size", "mels"), VOCABULARIES)
