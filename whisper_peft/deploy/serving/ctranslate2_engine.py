@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ctranslate2  # type: ignore[import-untyped]
+import ctranslate2
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
