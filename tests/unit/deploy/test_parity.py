@@ -27,10 +27,10 @@ from whisper_peft.types import DifferingTranscript, Utterance
 def reference() -> Reference:
     clips = tuple(
         Utterance(name, np.zeros(8000, np.float32), text, sampling_rate=16_000)
-        for name, text in (("a", "one two"), ("b", "three four"))
+        for name, text in (("a", "press pound"), ("b", "hang up"))
     )
     logits = (torch.zeros(2, 3), torch.zeros(1, 3))
-    return Reference(clips, None, "transcribe", "english", ("One two.", "Three."), ((1, 2), (1,)), logits)
+    return Reference(clips, None, "transcribe", "english", ("Press pound.", "Hang."), ((1, 2), (1,)), logits)
 
 
 def _play(
@@ -54,10 +54,10 @@ def test_a_row_holds_what_the_process_answered(
     monkeypatch: pytest.MonkeyPatch, reference: Reference, tmp_path: Path
 ) -> None:
     (tmp_path / "weights.bin").write_bytes(bytes(1000))
-    _play(monkeypatch, 0, answer=RuntimeAnswer("onnxruntime", "1", ("One two.", "Three four."), 0.5, 2.0, 7))
+    _play(monkeypatch, 0, answer=RuntimeAnswer("onnxruntime", "1", ("Press pound.", "Hang up."), 0.5, 2.0, 7))
     row = measure(tmp_path, FORMATS["onnx"], "float32", reference)
     assert (row.size_bytes, row.rtfx, row.equal, row.peak_memory_bytes) == (1000, 0.5, 0.5, 7)
-    assert row.differing == (DifferingTranscript("b", "Three.", "Three four."),)
+    assert row.differing == (DifferingTranscript("b", "Hang.", "Hang up."),)
     assert row.max_logit_difference == 0.5
     assert (row.wer, row.context, row.weights_identical) == (0.0, "30 s", None)
 
@@ -104,12 +104,12 @@ def test_a_missing_library_is_told_with_its_extra(
 
 
 def test_transcripts_are_compared_character_for_character(reference: Reference) -> None:
-    assert differing_transcripts(reference, ["One two.", "Three."]) == ()
-    assert [one.clip for one in differing_transcripts(reference, ["One two", "Three."])] == ["a"]
+    assert differing_transcripts(reference, ["Press pound.", "Hang."]) == ()
+    assert [one.clip for one in differing_transcripts(reference, ["Press pound", "Hang."])] == ["a"]
 
 
 def test_the_rate_is_of_words_against_what_was_said(reference: Reference) -> None:
-    assert word_error_rate(reference, ["One, two!", "three five"]) == 0.25
+    assert word_error_rate(reference, ["Press, pound!", "hang out"]) == 0.25
 
 
 def test_requests_and_answers_survive_json() -> None:
