@@ -344,9 +344,16 @@ def test_evaluate_shows_the_runs_own_values_in_its_help(tmp_path, capsys):
 
 
 def test_merge_says_how_far_the_merged_model_is(called, capsys):
-    assert exit_code("merge", "RUN", "--output-dir", "MERGED", "--clips", "3") == 0
+    words = "merge RUN --output-dir MERGED --clips 3 --base dequantized --scale 0.7"
+    assert exit_code(*words.split()) == 0
     assert called.args == ("RUN",)
-    assert called.kwargs == {"output_dir": Path("MERGED"), "max_logit_difference": None, "clips": 3}
+    assert called.kwargs == {
+        "output_dir": Path("MERGED"),
+        "max_logit_difference": None,
+        "clips": 3,
+        "base": "dequantized",
+        "scale": 0.7,
+    }
     assert "merged" in capsys.readouterr().out
 
 

@@ -159,7 +159,7 @@ def _name_all_targets(model: PeftModel, names: list[str]) -> list[Any]:
             for path, layer in model.named_modules()
             if isinstance(layer, LoraLayer) and name in layer.scaling
         }
-        cast(LoraConfig, model.peft_config[name]).target_modules = sorted(held)
+        cast(Any, model.peft_config[name]).target_modules = held
     return before
 
 

@@ -33,13 +33,18 @@ def as_trained(whisper: Whisper) -> Iterator[None]:
     what comes into a layer to 8 bits too.
     """
     layers = [layer for layer in whisper.model.modules() if isinstance(layer, Linear8bitLt)]
-    for layer in layers:
-        layer.train()
+    # at each call, since what listens puts the whole model in evaluation mode first
+    hooks = [layer.register_forward_pre_hook(_put_in_training) for layer in layers]
     try:
         yield
     finally:
-        for layer in layers:
+        for layer, hook in zip(layers, hooks, strict=True):
+            hook.remove()
             layer.eval()
+
+
+def _put_in_training(layer: nn.Module, _: object) -> None:
+    layer.train()
 
 
 def is_exact_as_trained(whisper: Whisper) -> bool:

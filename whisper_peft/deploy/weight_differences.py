@@ -129,12 +129,12 @@ def state_of(core: nn.Module) -> dict[str, Tensor]:
 
 
 def _refuse_other_shape(before: Mapping[str, Tensor], tuned: Mapping[str, Tensor]) -> None:
-    problems = [f"{name} is in one of them only" for name in sorted(before.keys() ^ tuned.keys())]
-    problems += [
+    problems = [
         f"{name} has shape {tuple(weight.shape)} in the base and {tuple(tuned[name].shape)} in the other"
         for name, weight in before.items()
         if name in tuned and tuned[name].shape != weight.shape
     ]
+    problems += [f"{name} is in one of them only" for name in sorted(before.keys() ^ tuned.keys())]
     if problems:
         raise AdapterError(
             "the two models are not of one shape",

@@ -203,7 +203,8 @@ def write_named_adapter(model: PeftModel, adapter_name: str, folder: Path) -> No
     try:
         folder.mkdir(parents=True, exist_ok=True)
         config.save_pretrained(str(folder))
-        save_file({name: tensor.detach().clone() for name, tensor in state.items()}, folder / SAFE_FILE)
+        # not copied where it lies: what a decomposition leaves is transposed, and shares its memory
+        save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, folder / SAFE_FILE)
     except (OSError, SafetensorError) as error:
         raise _unwritable(folder, error) from error
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from whisper_peft.data.mixed_sources import NamedSource, mixed_names
 from whisper_peft.data.sources import Source, open_split
 from whisper_peft.errors import RecipeError
 from whisper_peft.evaluation.evaluator import evaluate_utterances
@@ -75,7 +76,7 @@ def scale_curve(
             retained = _scored(whisper, kept, recipe, f"scale {scale:g}, {kept.label}") if kept else None
         points.append(_point(scale, tuned_for, retained))
         counts = (tuned_for.utterances, retained.utterances if retained else 0)
-    name = Path(str(recipe.data.source)).name or "the target"
+    (name,) = mixed_names((MixedSource(source=recipe.data.source),))
     label = kept.label if kept else None
     return ScaleCurve(str(run), name, counts[0], label, counts[1], tuple(points), tolerance)
 
@@ -93,7 +94,7 @@ def _refuse_unfit(scales: Sequence[float], tolerance: float) -> None:
         )
 
 
-def _open_retention(section: DataSection, fields: Mapping[str, Any] | None) -> Any:
+def _open_retention(section: DataSection, fields: Mapping[str, Any] | None) -> NamedSource | None:
     """Open the speech to retain; None where there is none."""
     mix = section.mix
     if fields is not None:

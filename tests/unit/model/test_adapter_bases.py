@@ -21,6 +21,7 @@ from whisper_peft.model import adapter_bases
 from whisper_peft.model.adapter_bases import find_base
 from whisper_peft.model.adapter_folders import read_adapter_config, read_adapter_state
 from whisper_peft.model.blueprint import published_config
+from whisper_peft.model.library_noise import no_false_alarms_of_peft
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.recipe.sections import ModelSection
 
@@ -33,7 +34,8 @@ def write_by_peft(folder: Path, size: str, config: LoraConfig) -> Path:
     shape = published_config(size)
     with torch.device("meta"):
         core = WhisperForConditionalGeneration(shape)
-    model = peft.get_peft_model(core, config)
+    with no_false_alarms_of_peft():
+        model = peft.get_peft_model(core, config)
     state = peft.get_peft_model_state_dict(model, save_embedding_layers=False)
     folder.mkdir(parents=True, exist_ok=True)
     saved = model.peft_config["default"]
