@@ -14,6 +14,7 @@ WhisperPeftError            the user's to mend: one clear message, exit code 2
 ├── MergeError              the folded model differs from the adapter model
 ├── ExportError             a format that cannot hold the model, or a runtime that failed
 │   └── RefusedExportError  exports that differ from the model, set aside; carries the `result`
+├── PublishingError          a push that cannot begin, or that the Hub refused
 ├── ServingError            a server that cannot start, or a setting it cannot have
 └── StorageError            a folder that is full, not writable or already in use
 ```
@@ -25,10 +26,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from whisper_peft.types import ExportResult
+from typing import Any
 
 
 class WhisperPeftError(Exception):
@@ -111,6 +109,10 @@ class ExportError(WhisperPeftError):
     """A model does not fit a format, an export does not hold it, or its runtime is missing or failed."""
 
 
+class PublishingError(WhisperPeftError):
+    """What should go to the Hub is incomplete, cannot go there, or was refused."""
+
+
 class ServingError(WhisperPeftError):
     """A server cannot start as it was asked to."""
 
@@ -119,18 +121,12 @@ class RefusedExportError(ExportError):
     """Exports that drift past the tolerance, and were set aside.
 
     Args:
-        result: What was made all the same, with the refused ones and their reasons.
+        result: The `ExportResult`: what was made all the same, and what was refused.
     """
 
-    def __init__(self, result: ExportResult) -> None:
+    def __init__(self, what: str, why: str = "", todo: str = "", *, result: Any = None) -> None:
+        super().__init__(what, why, todo)
         self.result = result
-        count, of = len(result.refused), len(result.refused) + len(result.exported)
-        super().__init__(
-            f"{count} of {of} exports refused", "; ".join(result.refused), "do not ship what was set aside"
-        )
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:  # type: ignore[override]
-        return type(self), (self.result,)
 
 
 class StorageError(WhisperPeftError):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from whisper_peft.deploy.export_record import RECORD_FILE
-from whisper_peft.errors import WhisperPeftError
 
 LIBRARY_FIELDS = frozenset({"transformers_version", "peft_version"})
 """Fields that tell who wrote a file, and nothing of the model."""
@@ -97,8 +96,8 @@ def _field_faults(
 ) -> Iterator[Fault]:
     try:
         here = read_fields(found)
-    except (WhisperPeftError, OSError, ValueError, RuntimeError, EOFError):
-        return  # the weights of such a file cannot be read either, which has been told
+    except Exception:  # damaged bytes break any parser; the file itself is told then
+        return
     yield from _mapping_faults("", read_fields(expected), here)
 
 
@@ -153,8 +152,9 @@ def _mapping_faults(prefix: str, there: Mapping[str, Any], here: Mapping[str, An
 
 def _value_difference(there: Any, here: Any) -> str:
     if isinstance(there, list) and isinstance(here, list):
-        lacking = [item for item in there if item not in here]
-        more = [item for item in here if item not in there]
+        expected, found = set(map(repr, there)), set(map(repr, here))
+        lacking = [item for item in there if repr(item) not in found]
+        more = [item for item in here if repr(item) not in expected]
         said = [f"lacks {_short(lacking)}"] * bool(lacking) + [f"has {_short(more)} too many"] * bool(more)
         return " and ".join(said) or "is in another order"
     return f"is {_short(here)} instead of {_short(there)}"

@@ -23,7 +23,7 @@ from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.exporting import Order, Source
 from whisper_peft.deploy.file_faults import Fault, file_faults
 from whisper_peft.deploy.weights import TIED, WeightFault, read_back, source_weights, weight_faults
-from whisper_peft.errors import ExportError, WhisperPeftError
+from whisper_peft.errors import ExportError
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.sections import ModelSection
 from whisper_peft.types import Verification
@@ -55,8 +55,8 @@ def verify_by_record(folder: Path, record: ExportRecord, form: ExportFormat) -> 
 def _tensors_by_record(folder: Path, record: ExportRecord, form: ExportFormat) -> Iterator[Fault]:
     try:
         weights = read_back(form, folder, tied=TIED not in record.tensors)
-    except WhisperPeftError as error:
-        yield Fault("the weights", str(error))
+    except Exception as error:  # damaged bytes break the libraries that parse them in ways of their own
+        yield _unreadable(error)
         return
     found, owners = tensor_digests(weights), {digest: name for name, digest in record.tensors.items()}
     for name in sorted(record.tensors.keys() | found.keys()):
@@ -64,6 +64,10 @@ def _tensors_by_record(folder: Path, record: ExportRecord, form: ExportFormat) -
             owner = owners.get(found.get(name, ""))
             holds = f"holds what belongs to {owner}" if owner else "is not the tensor that was exported"
             yield Fault(name, holds)
+
+
+def _unreadable(error: Exception) -> Fault:
+    return Fault("the weights", f"cannot be read: {str(error).splitlines()[0] if str(error) else error!r}")
 
 
 def verify_by_source(folder: Path, order: Order, source: Source, section: ModelSection) -> list[Fault]:
@@ -91,8 +95,8 @@ def _weights_by_source(folder: Path, order: Order, source: Source, section: Mode
     weights = source_weights(source.whisper)
     try:
         found = read_back(order.form, folder, tied=TIED not in weights)
-    except WhisperPeftError as error:
-        yield Fault("the weights", str(error))
+    except Exception as error:  # as above
+        yield _unreadable(error)
         return
     wrong = list(weight_faults(weights, found, order.form, order.quantization))
     if wrong and source.base is not None and _is_base(wrong, found, order, source.base, section):

@@ -8,4 +8,18 @@ from whisper_peft.pipeline.inspection import inspect
 from whisper_peft.pipeline.operations import evaluate, load, merge, report, transcribe
 from whisper_peft.pipeline.run import Run
 
-__all__ = ["Plan", "Run", "check", "evaluate", "export", "finetune", "inspect", "load", "merge", "report", "serve", "transcribe", "verify"]
+__all__ = [
+    "Plan",
+    "Run",
+    "check",
+    "evaluate",
+    "export",
+    "finetune",
+    "inspect",
+    "load",
+    "merge",
+    "report",
+    "serve",
+    "transcribe",
+    "verify",
+]

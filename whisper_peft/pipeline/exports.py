@@ -61,11 +61,11 @@ def export(
         run_or_model: A run or adapter folder, or whatever `model.name` takes.
         output_dir: Folder to make; a folder for each format and quantisation in it, and the parity table.
         format: `huggingface`, `ctranslate2`, `ggml`, `onnx`, `openai`, `vllm`, several, or `all`;
-            `module:name`, an entry point or a callable `(whisper, folder, quantization) -> None` of your own.
+            `module:name`, an entry point or a callable of your own (`whisper_peft.deploy.exporters`).
         quantize: Such as `int8`; of several, each format takes those that it has. None: its default. `all`.
         clips: Most clips to compare on, the first of the run's eval split or of `data`.
-        min_equal: Least share of clips with equal transcripts, for float formats.
-        max_wer_increase: Most that the WER may rise, as a fraction, for quantised formats.
+        min_equal: Least share of equal transcripts, for float formats.
+        max_wer_increase: Most that the WER may rise, as a fraction, for quantised ones.
         threads: Threads of each runtime.
         model: Fields of the section to override, such as `{"language": "fr"}`.
         data: Overrides, such as `{"source": "my/speech", "eval": "test"}`.
@@ -73,7 +73,6 @@ def export(
 
     Raises:
         RefusedExportError: If one drifts past the tolerance; the others are complete, `result` tells all.
-        WhisperPeftError: With what is wrong, why, and what to do.
 
     Example:
         >>> export("runs/demo", format="ctranslate2", quantize="int8", output_dir="ct2")  # doctest: +SKIP
@@ -98,9 +97,15 @@ def export(
     rows = (baseline, *(row for made in exports for row in made.rows))
     result = _result(folder, exports, _table(str(run_or_model), reference, rows, threads=threads))
     write_parity(result.table, folder)
-    if result.refused:
-        raise RefusedExportError(result)
+    _raise_refused(result)
     return result
+
+
+def _raise_refused(result: ExportResult) -> None:
+    if result.refused:
+        what = f"{len(result.refused)} of {len(result.refused) + len(result.exported)} exports were refused"
+        todo = "they are kept aside: do not ship them"
+        raise RefusedExportError(what, "; ".join(result.refused), todo, result=result)
 
 
 def _listed(value: Any) -> list[Any]:

@@ -101,10 +101,11 @@ def test_a_fault_of_the_writer_is_found_before_the_runtime_is_asked(
 
     def write(whisper: Whisper, folder: Path, quantization: str) -> None:
         bias = whisper.core.model.decoder.layers[1].fc2.bias
+        kept = bias.detach().clone()
         with torch.no_grad():
             bias[7] += 1
             form.write(whisper, folder, quantization)
-            bias[7] -= 1
+            bias.copy_(kept)
 
     faulty = Order(replace(form, write=write), "float32")
     made = export_one(faulty, source, PROOF, tmp_path)

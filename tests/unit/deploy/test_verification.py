@@ -31,7 +31,7 @@ WEIGHTS = {
     "ctranslate2": "model.bin",
     "ggml": "ggml-model.bin",
     "huggingface": "model.safetensors",
-    "onnx": "decoder.onnx",
+    "onnx": "decoder_with_past_model.onnx",
     "openai": "model.pt",
     "vllm": "merged/model.safetensors",
 }
@@ -135,13 +135,14 @@ def test_swapped_layers_are_told_apart(exported: Exported, tmp_path: Path) -> No
         folder = tmp_path / "faulty"
         folder.mkdir()
         forged = write(folder, exported.order, faulty, exported.source)
-    assert f"{LAYER} holds what belongs to {LAYER.replace('s.1.', 's.0.')}" in forged.faults(against=True)
+    twin = LAYER.replace("layers.1.", "layers.0.")
+    assert f"{twin} holds what belongs to {LAYER}" in forged.faults(against=True)
 
 
 def test_any_flipped_bit_is_found(exported: Exported) -> None:
     path = exported.folder / WEIGHTS[exported.order.form.name]
     content, draw = path.read_bytes(), random.Random(0)
-    for place in [0, len(content) - 1, *(draw.randrange(len(content)) for _ in range(6))]:
+    for place in [0, len(content) - 1, *(draw.randrange(len(content)) for _ in range(3))]:
         flipped = bytearray(content)
         flipped[place] ^= 1 << draw.randrange(8)
         path.write_bytes(flipped)
@@ -181,8 +182,7 @@ def test_a_tokenizer_of_another_model_is_found(exported: Exported, other: Whispe
     finally:
         companions.tokenizer = kept
     said = replace(exported, folder=folder).faults(against=True)
-    assert "token" in said or "vocab" in said
-    assert "another model" in said or exported.order.form.name == "ggml"
+    assert "vocabulary lacks" in said if exported.order.form.name == "ggml" else "another model" in said
 
 
 @pytest.mark.parametrize("field", ["suppress_tokens", "alignment_heads"])

@@ -51,6 +51,9 @@ BLOCK = 32
 SIZES = 11
 """Numbers of the header: tokens, then the sizes of encoder and decoder, mel bins, type of the file."""
 
+HEADER_BYTES = 1 << 22
+"""More than sizes, filters and vocabulary take: half a megabyte."""
+
 _POSITIONS = re.compile(r".*\.embed_positions\.weight")
 _CONVOLUTION = re.compile(r".*\.conv[12]\.(weight|bias)")
 
@@ -193,6 +196,17 @@ def read_ggml(folder: Path) -> Mapping[str, Tensor]:
     return complete_weights(state, heads, path).state
 
 
+def read_fields(folder: Path) -> Mapping[str, Any]:
+    """Return what `ggml-model.bin` tells before the weights: sizes, mel filters and the vocabulary."""
+    with (folder / GGML_FILE).open("rb") as file:
+        cursor = _Cursor(file.read(HEADER_BYTES))
+    _, *sizes = cursor.numbers(1 + SIZES)
+    mels, bins = cursor.numbers(2)
+    filters = np.frombuffer(cursor.take(4 * mels * bins), "<f4")
+    tokens = [cursor.take(cursor.numbers(1)[0]).decode(errors="replace") for _ in range(cursor.numbers(1)[0])]
+    return {"sizes": sizes, "mel filters": filters.tolist(), "vocabulary": tokens}
+
+
 class _Cursor:
     """A place in the bytes of a file."""
 
@@ -252,4 +266,5 @@ FORMAT = ExportFormat(
     read=read_ggml,
     keep=keep_ggml,
     runtime="whisper_cpp",
+    read_fields=read_fields,
 )

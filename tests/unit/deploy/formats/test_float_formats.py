@@ -23,13 +23,12 @@ from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.model.openai_format import dump_alignment_heads
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 
-VOCABULARIES = [(51_864, 80), (51_865, 80), (51_866, 128)]
 OURS = ("ctranslate2", "huggingface", "openai", "vllm")
-WRITTEN = [(name, quantization) for name in OURS for quantization in FORMATS[name].quantizations]
+WRITTEN = [(name, word, 51_866, 128) for name in OURS for word in FORMATS[name].quantizations]
+WRITTEN += [(name, FORMATS[name].quantizations[0], size, 80) for name in OURS for size in (51_864, 51_865)]
 
 
-@pytest.mark.parametrize(("vocab_size", "mels"), VOCABULARIES)
-@pytest.mark.parametrize(("name", "quantization"), WRITTEN)
+@pytest.mark.parametrize(("name", "quantization", "vocab_size", "mels"), WRITTEN)
 def test_reading_gives_back_every_weight_to_the_bit(
     narrow_whisper: Callable[[int, int], Whisper],
     tmp_path: Path,
@@ -59,8 +58,10 @@ def test_a_model_is_written_to_the_same_bytes_each_time(
         assert path.stat().st_mode & stat.S_IROTH, f"{path} is its owner's alone"
 
 
-@pytest.mark.parametrize(("vocab_size", "mels"), VOCABULARIES)
-@pytest.mark.parametrize("quantization", FORMATS["ctranslate2"].quantizations)
+@pytest.mark.parametrize(
+    ("vocab_size", "mels", "quantization"),
+    [(51_864, 80, "int8"), (51_865, 80, "float16"), (51_866, 128, "float32"), (51_866, 128, "int8_float16")],
+)
 def test_ctranslate2_files_are_those_of_its_own_converter(
     narrow_whisper: Callable[[int, int], Whisper],
     tmp_path: Path,
