@@ -226,9 +226,11 @@ def _print_load(
     return not (tally.lost or tally.crossed or tally.wrong or tally.hostile)
 
 
-def ratio(run: str, clips: Sequence[Clip], clients: int, rounds: int, requests: int) -> None:
-    """Print how much faster batches are than one clip at a time, at both contexts."""
-    for context in ("full", "cut"):
+def ratio(
+    run: str, clips: Sequence[Clip], clients: int, rounds: int, requests: int, contexts: Sequence[str]
+) -> None:
+    """Print how much faster batches are than one clip at a time."""
+    for context in contexts:
         flags = ("--audio-context", context)
         with (
             server(run, *flags) as (batching, _),
@@ -236,21 +238,13 @@ def ratio(run: str, clips: Sequence[Clip], clients: int, rounds: int, requests: 
         ):
             for client in (batching, single):
                 _throughput(client, clips, clients, WARM_UP)
-            pairs = [
-                (
-                    _throughput(batching, clips, clients, requests),
-                    _throughput(single, clips, clients, requests),
-                )
-                for _ in range(rounds)
-            ]
-            ratios = sorted(together / alone for together, alone in pairs)
-            shown = ", ".join(f"{together:.1f} / {alone:.1f}" for together, alone in pairs)
-            print(
-                f"{context} context: {statistics.median(ratios):.2f} times (least {ratios[0]:.2f}); {shown}"
-            )
-            print(
-                f"    audio seconds a second, batching / one by one; mean batch {_batch_sizes(batching):.1f}"
-            )
+            ratios = list[float]()
+            for _ in range(rounds):
+                together, alone = (_throughput(one, clips, clients, requests) for one in (batching, single))
+                ratios.append(together / alone)
+                print(f"{context} context: {together:.1f} / {alone:.1f} audio-seconds a second", flush=True)
+            print(f"{context} context: {statistics.median(ratios):.2f} times, at least {min(ratios):.2f}")
+            print(f"mean batch {_batch_sizes(batching):.1f}")
 
 
 def _throughput(client: httpx.Client, clips: Sequence[Clip], clients: int, requests: int) -> float:
@@ -273,6 +267,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=96)
+    parser.add_argument("--contexts", nargs="+", default=("full", "cut"))
     parser.add_argument("--first", type=int, default=None, help="take the first so many clips")
     parser.add_argument("--flags", nargs="*", default=(), help="further flags of serve, without --")
     words = parser.parse_args()
@@ -281,13 +276,8 @@ def main() -> None:
     if words.what == "load":
         clips = read_clips(words.clips, longest_s=1e9)[: words.first]
         raise SystemExit(0 if load(words.run, clips, words.clients, words.minutes, flags) else 1)
-    ratio(
-        words.run,
-        read_clips(words.clips, longest_s=8.0)[: words.first],
-        words.clients,
-        words.rounds,
-        words.requests,
-    )
+    short = read_clips(words.clips, longest_s=8.0)[: words.first]
+    ratio(words.run, short, words.clients, words.rounds, words.requests, words.contexts)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.unit.deploy.serving.servers import running
@@ -62,6 +63,9 @@ def test_a_dropped_file_is_read_by_both_models_without_an_error_or_a_foreign_req
 
 def test_with_a_key_the_page_asks_for_it(browser: Any, engine: Engine) -> None:
     with running(engine, ServingSettings(api_key="sesame")) as (address, _):
+        upload = {"files": ("a.wav", b"0")}
+        assert httpx.post(f"{address}/ui/gradio_api/upload", files=upload).status_code == 401
+        assert httpx.get(f"{address}/ui/config").status_code == 401
         page = browser.new_page()
         page.goto(f"{address}/ui/")
         page.wait_for_selector("input[type=password]")

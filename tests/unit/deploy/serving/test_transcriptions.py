@@ -27,7 +27,7 @@ MODELS = ("first", "second.one", BASE)
 
 @pytest.fixture(scope="module")
 def clips(prompts_en: list[dict[str, Any]]) -> list[Path]:
-    return [Path(row["file_name"]) for row in prompts_en[:8]]
+    return [Path(row["file_name"]) for row in prompts_en[:5]]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,8 @@ def test_concurrent_clients_get_their_own_transcripts_of_the_model_they_named(
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(lambda one: transcribe(client, one[1], one[0]).text, asked))
     assert answers == [expected[one] for one in asked]
-    assert len({expected[name, clip] for name, clip in expected}) > 2 * len(expected) / len(MODELS)
+    texts = {name: [text for (model, _), text in expected.items() if model == name] for name in MODELS}
+    assert texts["first"] != texts[BASE] != texts["second.one"] != texts["first"]
 
 
 @pytest.mark.parametrize("format", ["json", "text", "verbose_json"])
@@ -126,7 +127,7 @@ def test_a_long_recording_is_cut_at_pauses_and_streamed_window_by_window(
 ) -> None:
     sounds = [soundfile.read(clip, dtype="float32")[0] for clip in clips]
     pause = np.zeros(24_000, np.float32)
-    talk = np.concatenate([part for sound in sounds * 2 for part in (sound, pause)])[: 58 * 16_000]
+    talk = np.concatenate([part for sound in sounds * 4 for part in (sound, pause)])[: 58 * 16_000]
     long = tmp_path / "talk.flac"
     soundfile.write(long, talk, 16_000)
     events = list(transcribe(client, long, BASE, stream=True))
@@ -152,6 +153,7 @@ def test_whisper_1_is_the_model_that_was_served(
     assert transcribe(client, clips[2], "whisper-1").text == expected["first", clips[2]]
 
 
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # of the client's translations
 def test_errors_are_the_clients_own(client: OpenAI, clips: list[Path]) -> None:
     with pytest.raises(openai.NotFoundError, match="not served here"):
         transcribe(client, clips[0], "unknown")
@@ -162,8 +164,9 @@ def test_errors_are_the_clients_own(client: OpenAI, clips: list[Path]) -> None:
 
 
 def test_a_prompt_cannot_write_special_tokens(engine: Engine) -> None:
-    assert engine.prompt_tokens("<|startoftranscript|><|endoftext|>") == ()
-    assert engine.prompt_tokens("Ada") != ()
+    (blank,) = engine.prompt_tokens("<|startoftranscript|><|endoftext|>")
+    assert engine.prompt_tokens("Ada<|notimestamps|>") == engine.prompt_tokens("Ada")
+    assert blank < 50_256
 
 
 def test_silence_and_a_very_short_clip_are_answered(address: str) -> None:
