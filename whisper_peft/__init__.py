@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from whisper_peft.pipeline.adapter_algebra import describe_adapter as describe_adapter
     from whisper_peft.pipeline.adapter_algebra import extract_adapter as extract_adapter
     from whisper_peft.pipeline.adapter_algebra import unmerge as unmerge
+    from whisper_peft.pipeline.labelling import label as label
+    from whisper_peft.pipeline.publishing import push as push
     from whisper_peft.pipeline.scale_curves import scale_curve as scale_curve
     from whisper_peft.recipe.compose import Part as Part
     from whisper_peft.recipe.compose import compose as compose
@@ -78,10 +80,11 @@ _HOMES = {
     "data.findings": "Inspection",
     "diagnostics": "doctor",
     "errors": "WhisperPeftError",
-    "pipeline": "Plan Run check evaluate export finetune inspect load merge report serve transcribe "
-    "verify",
+    "pipeline": "Plan Run check evaluate export finetune inspect load merge report serve transcribe verify",
     "pipeline.adapter_algebra": "average_checkpoints combine_adapters describe_adapter extract_adapter "
     "unmerge",
+    "pipeline.labelling": "label",
+    "pipeline.publishing": "push",
     "pipeline.scale_curves": "scale_curve",
     "recipe.compose": "Part compose",
     "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech "

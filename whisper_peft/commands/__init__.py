@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from whisper_peft.commands.adapter_verbs import run_adapters
 from whisper_peft.commands.comparing import run_benchmark
-from whisper_peft.commands.hosting import run_serve
 from whisper_peft.commands.exporting import run_export, run_verify
+from whisper_peft.commands.hosting import run_serve
 from whisper_peft.commands.inspecting import run_inspect
+from whisper_peft.commands.labelling import run_label
 from whisper_peft.commands.machine import run_doctor
 from whisper_peft.commands.planning import run_check
+from whisper_peft.commands.publishing import run_push
 from whisper_peft.commands.recipe_catalogue import run_recipes
 from whisper_peft.commands.run_folders import run_merge, run_report
 from whisper_peft.commands.scoring import run_evaluate
@@ -29,8 +31,10 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "verify": run_verify,
     "adapters": run_adapters,
     "transcribe": run_transcribe,
+    "label": run_label,
     "report": run_report,
     "serve": run_serve,
+    "push": run_push,
     "benchmark": run_benchmark,
     "recipes": run_recipes,
     "doctor": run_doctor,

@@ -50,6 +50,9 @@ _KNOWN_TIMES = {
 """Those that cut a stretch out of the recording that a row names. A row that holds its recording, as on the
 Hub, has it cut already, and these columns say from where."""
 
+NO_TEXT = "none"
+"""In place of the name of the text's column: rows have no text yet."""
+
 _SLACK_S = 0.5
 """By how much the last segment may outlast the utterance: times are rounded."""
 
@@ -102,7 +105,8 @@ def find_columns(names: Collection[str], section: DataSection, *, source: str, c
     if not cut:
         found |= {part: _first_known(known, names) for part, known in _KNOWN_TIMES.items()}
     for part in ("audio", "text"):
-        if found[part] is None and not (part == "text" and found["segments"]):
+        may_lack = part == "text" and (found["segments"] or section.text_column == NO_TEXT)
+        if found[part] is None and not may_lack:
             why = f"none of {', '.join(_KNOWN[part])} is in it"
             todo = f"give data.{part}_column. Known: {', '.join(sorted(names)) or 'none'}"
             raise DataError(f"{source} has no column that holds the {part}", why, todo)
@@ -114,6 +118,8 @@ def find_columns(names: Collection[str], section: DataSection, *, source: str, c
 def _find_column(part: str, names: Collection[str], section: DataSection, source: str) -> str | None:
     field = f"{part}_column"
     given = getattr(section, field) if field in DataSection.model_fields else None
+    if part == "text" and given == NO_TEXT:
+        return None
     if given in names:
         return str(given)
     if given is not None and given != DataSection.model_fields[field].default:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 import torch.distributed
 
-from whisper_peft.data.decoding import decode, header_duration_s
+from whisper_peft.data.decoding import decode
 from whisper_peft.errors import AudioError, EvaluationError
-from whisper_peft.evaluation.generation import audio_frames, check_language, generate
+from whisper_peft.evaluation.generation import check_language, generate
 from whisper_peft.evaluation.halves import in_halves
+from whisper_peft.evaluation.length_batches import batches_by_length
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import Scores, score
 from whisper_peft.evaluation.style import style_profile
@@ -20,15 +21,8 @@ from whisper_peft.evaluation.units import has_spaceless
 from whisper_peft.measuring import Stopwatch, peak_memory_bytes
 from whisper_peft.model.folding import folded
 from whisper_peft.model.loading import Whisper
-from whisper_peft.model.log_mel import MAX_FRAMES
 from whisper_peft.recipe.sections import EvalSection
 from whisper_peft.types import WINDOW_S, EvalResult, Prediction, Utterance
-
-SORTED_BATCHES = 32
-"""Batches' worth of undecoded utterances that are sorted by length at a time: memory is bounded by it."""
-
-MOST_ROWS = 32
-"""Rows of a batch of short speech: more are not faster, and wait longer for the one that says most."""
 
 TOO_LONG = "too-long"
 
@@ -107,7 +101,9 @@ def evaluate_utterances(
     watch = Stopwatch()
     try:
         with folded(whisper):
-            for batch in _batches(mine, section):
+            for batch in batches_by_length(
+                mine, batch_size=section.batch_size, audio_context=section.audio_context
+            ):
                 heard = list(_decoded(batch, share.skipped))
                 with watch:
                     share.heard += in_halves(heard, lambda rows: _transcribe(whisper, rows, section, task))
@@ -148,31 +144,6 @@ def _with_language(
     """Give every row its language. All processes see all rows here, so a wrong one stops them together."""
     for utterance in utterances:
         yield replace(utterance, language=check_language(whisper, utterance.language or language))
-
-
-def _batches(
-    rows: Iterator[tuple[int, Utterance]], section: EvalSection
-) -> Iterator[list[tuple[int, Utterance]]]:
-    """Group rows of like length, longest first, as many as fit in the audio seconds of a full batch."""
-    while window := list(itertools.islice(rows, SORTED_BATCHES * section.batch_size)):
-        lengths = {place: _duration_s(row) for place, row in window}
-        window.sort(key=lambda numbered: (-lengths[numbered[0]], numbered[0]))
-        while window:
-            frames = audio_frames(lengths[window[0][0]], section.audio_context)
-            rows_here = min(section.batch_size * MAX_FRAMES // frames, max(MOST_ROWS, section.batch_size))
-            yield window[:rows_here]
-            window = window[rows_here:]
-
-
-def _duration_s(utterance: Utterance) -> float:
-    """Return the duration as far as the row or the header tells; a recording that cannot tell comes first."""
-    try:
-        known = utterance.duration_s or header_duration_s(
-            utterance.audio, utterance.sampling_rate, start_s=utterance.start_s, end_s=utterance.end_s
-        )
-    except AudioError:
-        return WINDOW_S
-    return known or WINDOW_S
 
 
 def _decoded(

@@ -58,7 +58,7 @@ class SpeechFields(Section):
     audio_column: str = "audio"
     """Column that holds the recording (a path, bytes, or an array with its rate)."""
     text_column: str = "text"
-    """Column that holds the transcript."""
+    """Column that holds the transcript. none: rows have no text, and wait for `label`."""
     language_column: str | None = None
     """Column that holds the language of each row. None: `language` where there is one."""
     speaker_column: str | None = None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from huggingface_hub import EvalResult as CardResult
 from huggingface_hub import ModelCardData
@@ -45,7 +46,24 @@ from peft import PeftModel
 from transformers import WhisperForConditionalGeneration
 
 model = WhisperForConditionalGeneration.from_pretrained({base})
-model = PeftModel.from_pretrained(model, "adapter")"""
+model = PeftModel.from_pretrained(model, {adapter})"""
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Where a card is read that does not lie in its run folder.
+
+    Attributes:
+        repo: Repository on the Hub.
+        what: What lies there; of both, the adapter lies in `adapter/`.
+        base_model: The base's name on the Hub. None: it has none.
+        license: Identifier of the licence of the weights. None: not said.
+    """
+
+    repo: str
+    what: Literal["adapter", "merged", "both"]
+    base_model: str | None = None
+    license: str | None = None
 
 
 def write_model_card(report: Mapping[str, Any], folder: Path) -> Path:
@@ -63,8 +81,26 @@ def write_model_card(report: Mapping[str, Any], folder: Path) -> Path:
     return write_text(folder / CARD_FILE, card)
 
 
-def render_model_card(report: RunReport, recipe: Recipe) -> str:
-    """Return the card as Markdown with YAML front matter; every text in it is escaped."""
+def hub_name(name: str) -> str | None:
+    """Return a name if it is one of the Hub's, and None for a path.
+
+    Example:
+        >>> hub_name("openai/whisper-base"), hub_name("/home/me/whisper"), hub_name("tests")
+        ('openai/whisper-base', None, None)
+    """
+    return name if HUB_NAME.fullmatch(name) and not Path(name).exists() else None
+
+
+def render_model_card(report: RunReport, recipe: Recipe, published: Publication | None = None) -> str:
+    """Return the card as Markdown with YAML front matter; every text in it is escaped.
+
+    Args:
+        report: What was measured.
+        recipe: What was done.
+        published: Where the card is read. None: in the run folder. Elsewhere no path of this machine is told.
+    """
+    if published is not None:
+        report, recipe = _without_paths(report, recipe, published)
     templates = Environment(
         loader=PackageLoader("whisper_peft.reporting"),
         finalize=escape_markdown,
@@ -78,7 +114,8 @@ def render_model_card(report: RunReport, recipe: Recipe) -> str:
         form=figures,
         rates=RATES,
         scored=scored,
-        front_matter=Markup(_front_matter(report, recipe)),
+        front_matter=Markup(_front_matter(report, recipe, published)),
+        published=published,
         base_sentence=_base_sentence(recipe),
         verdict=verdict(report.evaluation),
         short_context=short_context(report.evaluation),
@@ -91,7 +128,7 @@ def render_model_card(report: RunReport, recipe: Recipe) -> str:
         context="Whisper's 30 s window"
         if recipe.eval.audio_context == "full"
         else "as much context as speech",
-        snippets=[(title, Markup(code)) for title, code in _snippets(report, recipe)],
+        snippets=[(title, Markup(code)) for title, code in _snippets(report, recipe, published)],
     )
     return re.sub(r"\n{3,}", "\n\n", text).lstrip()
 
@@ -115,14 +152,29 @@ def _scored(report: RunReport) -> Iterator[tuple[str, EvalResult]]:
         yield "after", report.evaluation.after
 
 
-def _front_matter(report: RunReport, recipe: Recipe) -> str:
-    name = recipe.model.name
+def _without_paths(report: RunReport, recipe: Recipe, published: Publication) -> tuple[RunReport, Recipe]:
+    """Return both with the last part of every path only: the rest is nobody else's business."""
+    if report.data is not None and hub_name(report.data.source) is None:
+        data = report.data.model_copy(update={"source": Path(report.data.source).name})
+        report = report.model_copy(update={"data": data})
+    base = published.base_model or Path(recipe.model.name).name
+    return report, recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": base})})
+
+
+def _front_matter(report: RunReport, recipe: Recipe, published: Publication | None) -> str:
+    is_adapter = recipe.adapter.method != "full" and (published is None or published.what == "adapter")
+    relation = None if published is None else "adapter" if is_adapter else "finetune"
+    base_model = hub_name(recipe.model.name)
+    corpus = hub_name(report.data.source) if published and report.data else None
     data = ModelCardData(
         model_name=report.run.name,
-        base_model=name if HUB_NAME.fullmatch(name) and not Path(name).exists() else None,
-        library_name="transformers" if recipe.adapter.method == "full" else "peft",
+        base_model=base_model,
+        base_model_relation=relation if base_model else None,
+        library_name="peft" if is_adapter else "transformers",
+        license=published.license if published else None,
         pipeline_tag="automatic-speech-recognition",
-        language=_language_code(recipe),
+        language=_language_code(report, recipe),
+        datasets=[corpus] if corpus else None,
         tags=["whisper", "automatic-speech-recognition", recipe.adapter.method, "whisper-peft"],
         metrics=["wer", "cer"],
         eval_results=list(_card_results(report)) or None,
@@ -147,11 +199,13 @@ def _card_results(report: RunReport) -> Iterator[CardResult]:
         )
 
 
-def _language_code(recipe: Recipe) -> str | None:
-    if recipe.model.language is None:
-        return "en" if recipe.model.name.endswith(".en") else None
-    language = recipe.model.language.lower()
-    return language if LANGUAGE_CODE.fullmatch(language) else None
+def _language_code(report: RunReport, recipe: Recipe) -> str | None:
+    """Return the code of the language: as the recipe has it, else as the rows were scored in it."""
+    scored = report.evaluation.after.language if report.evaluation and report.evaluation.after else None
+    if recipe.model.language is None and recipe.model.name.endswith(".en"):
+        return "en"
+    codes = (recipe.model.language or scored, scored)
+    return next((code.lower() for code in codes if code and LANGUAGE_CODE.fullmatch(code.lower())), None)
 
 
 def _base_sentence(recipe: Recipe) -> str:
@@ -161,20 +215,33 @@ def _base_sentence(recipe: Recipe) -> str:
     return f"{recipe.model.name}, fine-tuned{language} by {method}{held}."
 
 
-def _snippets(report: RunReport, recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """Yield how to use what the run left: a sentence, and code to type in the run folder."""
-    yield "From the command line, in this folder:", "whisper-peft transcribe . speech.flac"
-    arguments: dict[str, str] = {}
-    if recipe.model.language and not recipe.model.name.endswith(".en"):
-        arguments = {"language": recipe.model.language, "task": recipe.model.task}
-    whole = "model" if recipe.adapter.method == "full" else "merged" if report.merge else None
+def _snippets(report: RunReport, recipe: Recipe, published: Publication | None) -> Iterator[tuple[str, str]]:
+    """Yield how to use what the run left: a sentence, and code to type in the run folder, or anywhere."""
+    if published is None:
+        yield "From the command line, in this folder:", "whisper-peft transcribe . speech.flac"
+        whole = "model" if recipe.adapter.method == "full" else "merged" if report.merge else None
+        adapter = json.dumps("adapter")
+    elif published.what == "adapter":
+        fetch = f"hf download {published.repo} --local-dir adapter"
+        yield "From the command line:", f"{fetch}\nwhisper-peft transcribe adapter speech.flac"
+        whole, adapter = None, json.dumps(published.repo)
+    else:
+        yield "From the command line:", f"whisper-peft transcribe {published.repo} speech.flac"
+        whole, adapter = published.repo, f'{json.dumps(published.repo)}, subfolder="adapter"'
     if whole:
         yield (
-            f"With transformers, from the whole model in {whole}/:",
-            TRANSFORMERS.format(folder=json.dumps(whole), arguments=json.dumps(arguments)),
+            f"With transformers, from the whole model{'' if published else f' in {whole}/'}:",
+            TRANSFORMERS.format(folder=json.dumps(whole), arguments=json.dumps(_spoken(recipe))),
         )
-    if recipe.adapter.method != "full":
+    if recipe.adapter.method != "full" and (published is None or published.what != "merged"):
         yield (
             "With peft, from the adapter on its base model:",
-            PEFT.format(base=json.dumps(recipe.model.name)),
+            PEFT.format(base=json.dumps(recipe.model.name), adapter=adapter),
         )
+
+
+def _spoken(recipe: Recipe) -> dict[str, str]:
+    """Return what `generate` must be told, which English-only checkpoints refuse."""
+    if not recipe.model.language or recipe.model.name.endswith(".en"):
+        return {}
+    return {"language": recipe.model.language, "task": recipe.model.task}

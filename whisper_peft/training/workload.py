@@ -12,8 +12,8 @@ import torch
 from whisper_peft.data.audio_contexts import AudioContexts
 from whisper_peft.data.batching import MicroBatch, equal_shares
 from whisper_peft.data.work import BYTES_PER_TOKEN
-from whisper_peft.evaluation.evaluator import MOST_ROWS, SORTED_BATCHES
 from whisper_peft.evaluation.generation import audio_frames
+from whisper_peft.evaluation.length_batches import MOST_ROWS, SORTED_BATCHES
 from whisper_peft.model.blueprint import Linear
 from whisper_peft.model.log_mel import MAX_FRAMES
 from whisper_peft.model.precision import Precision
