@@ -203,7 +203,7 @@ def write_named_adapter(model: PeftModel, adapter_name: str, folder: Path) -> No
     try:
         folder.mkdir(parents=True, exist_ok=True)
         config.save_pretrained(str(folder))
-        # not copied where it lies: what a decomposition leaves is transposed, and shares its memory
+        # singular value decompositions leave transposed views, which safetensors does not take
         save_file({name: tensor.contiguous().clone() for name, tensor in state.items()}, folder / SAFE_FILE)
     except (OSError, SafetensorError) as error:
         raise _unwritable(folder, error) from error
