@@ -26,8 +26,8 @@ from whisper_peft.model.loading import Whisper
 from whisper_peft.types import SAMPLING_RATE, Waveform
 
 ENCODED_TOGETHER_S = 30.0
-"""Seconds that the encoder hears at once on a CPU: one full window, or a dozen short clips. Sixteen windows of
-30 s at once take a fifth longer than one after the other: their activations leave the caches."""
+"""Seconds that the encoder hears at once on a CPU: one full window, or a dozen short clips. Sixteen
+windows of 30 s at once take a fifth longer than one after the other: their activations leave the caches."""
 
 FRAMES_PER_SECOND = 100
 
