@@ -100,9 +100,11 @@ def write_combined_adapter(
     combination.refuse_unfit(len(folders))
     for folder in folders:
         refuse_more_than_update(read_adapter_config(folder, tell=False), "combined")
-    names = [add_adapter(whisper, folder) for folder in folders]
-    model = cast(PeftModel, whisper.model)
-    _combine(model, names, combination)
+    with torch.random.fork_rng():  # PEFT draws first values for every adapter, which are then replaced
+        names = [add_adapter(whisper, folder) for folder in folders]
+        model = cast(PeftModel, whisper.model)
+        torch.manual_seed(combination.seed)
+        _combine(model, names, combination)
     model.set_adapter(COMBINED)
     model.requires_grad_(False).eval()
     warning = check_activity(whisper)
@@ -121,17 +123,15 @@ def write_combined_adapter(
 def _combine(model: PeftModel, names: list[str], combination: Combination) -> None:
     targets = _name_all_targets(model, names)
     try:
-        with torch.random.fork_rng():
-            torch.manual_seed(combination.seed)
-            cast(LoraModel, model.base_model).add_weighted_adapter(
-                names,
-                list(combination.weights),
-                COMBINED,
-                combination_type=cast(Any, combination.how),
-                svd_rank=combination.rank,
-                svd_full_matrices=False,
-                density=combination.density,
-            )
+        cast(LoraModel, model.base_model).add_weighted_adapter(
+            names,
+            list(combination.weights),
+            COMBINED,
+            combination_type=cast(Any, combination.how),
+            svd_rank=combination.rank,
+            svd_full_matrices=False,
+            density=combination.density,
+        )
     except ValueError as error:
         todo = "adapters of several ranks go with --how cat or svd"
         raise AdapterError(f"PEFT cannot combine them by {combination.how}", str(error), todo) from error

@@ -150,7 +150,7 @@ def _card_base(folder: Path) -> str | None:
     """Return `base_model` of the model card's front matter."""
     card = folder / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    found = re.search(r"^base_model:\s*(?:\n- )?[\"']?([^\s\"']+)", text, re.MULTILINE)
+    found = re.search(r"^base_model:\s*(?:-\s+)?[\"']?([^\s\"']+)", text, re.MULTILINE)
     return found[1] if found else None
 
 

@@ -120,16 +120,12 @@ def test_every_way_of_peft_writes_an_adapter_that_peft_loads(
 def test_dare_draws_the_same_again_and_something_else_for_another_seed(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
     states = []
     for number, seed in enumerate((1, 1, 2)):
         out = tmp_path / str(number)
         whisper_peft.combine_adapters(folders, how="dare_linear", density=0.5, seed=seed, output_dir=out)
         states.append((out / "adapter_model.safetensors").read_bytes())
     assert states[0] == states[1] != states[2]
-    assert torch.equal(torch.rand(3), expected)
 
 
 def test_adapters_of_several_targets_are_joined(
