@@ -31,10 +31,10 @@ def curve(*points: ScalePoint, **fields: Any) -> ScaleCurve:
 
 
 def test_the_lowest_wer_is_recommended_among_scales_that_retain() -> None:
-    made = curve(point(0, 0.20, 0.10), point(0.5, 0.14, 0.104), point(0.7, 0.13, 0.105), point(1, 0.12, 0.2))
+    made = curve(point(0, 0.20, 0.10), point(0.5, 0.14, 0.104), point(0.7, 0.13, 0.105), point(1, 0.125, 0.2))
     assert made.best().scale == 0.7
     said = made.recommendation()
-    assert said.startswith("Use a scale of 0.7: WER 13.00 % on fr (base 20.00 %, whole adapter 12.00 %)")
+    assert said.startswith("Use a scale of 0.7: WER 13.00 % on fr (base 20.00 %, whole adapter 12.50 %)")
     assert "and WER 10.50 % on en (base 10.00 %, whole adapter 20.00 %)" in said
     assert "at most 0.5 points above the base's" in said
     assert said.endswith("; 0.5, 1 lie within its 95 % interval.")
