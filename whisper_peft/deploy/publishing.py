@@ -213,7 +213,10 @@ def _refusals(repo: str) -> Iterator[None]:
         raise PublishingError(f"{repo} was not pushed", f"{reason}: {why}", todo) from None
     except (_HTTP_ERROR, OSError, RuntimeError) as error:  # a RuntimeError: an upload of a file that failed
         cause = error.__cause__ or error
-        why = f"the Hub cannot be reached: {(str(cause) or type(cause).__name__).splitlines()[0]}"
+        fault = (
+            "the Hub cannot be reached" if isinstance(cause, _HTTP_ERROR | OSError) else "an upload failed"
+        )
+        why = f"{fault}: {(str(cause) or type(cause).__name__).splitlines()[0]}"
         raise PublishingError(f"{repo} was not pushed", why, "try again; nothing is half pushed") from None
     except ValueError as error:  # the Hub's own judgement of the card, before anything is sent
         why = " ".join(str(error).split())

@@ -48,13 +48,39 @@ def loads(tiny_en: Whisper, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-@pytest.fixture
-def corpus(prompts_en: Lines, tmp_path: Path) -> Path:
-    """Return a folder of seven short recordings without text."""
-    folder = tmp_path / "recordings"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def speech(prompts_en: Lines, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of seven short recordings without text: never change it."""
+    folder = tmp_path_factory.mktemp("speech")
     for row in sorted(prompts_en, key=lambda row: row["duration_s"])[20:27]:
         shutil.copy(row["file_name"], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(speech: Path, tiny_en: Whisper, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return what is written of it in one go, in three shards: never change it."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus_hearing, "load_run_or_model", lambda name, section: tiny_en)
+        label(MODEL, speech, output_dir=folder, shard_rows=3)
+    return folder
+
+
+@pytest.fixture
+def out(whole: Path, tmp_path: Path) -> Path:
+    """Return a copy of what is written in one go, which may be changed."""
+    shutil.copytree(whole, tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def few(speech: Path, tmp_path: Path) -> Path:
+    """Return a folder of two of the recordings, which may be changed."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for file in sorted(speech.iterdir())[:2]:
+        shutil.copy(file, folder)
     return folder
 
 
@@ -67,20 +93,15 @@ def shards(folder: Path) -> Lines:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def test_transcripts_are_those_of_evaluation(
-    corpus: Path, tmp_path: Path, tiny_en: Whisper, loads: list[str]
-) -> None:
-    label(MODEL, corpus, output_dir=tmp_path / "out", shard_rows=3)
-    rows = manifest(tmp_path / "out")
+def test_transcripts_are_those_of_evaluation(whole: Path, tiny_en: Whisper) -> None:
+    rows = manifest(whole)
     waveforms = [decode(Utterance("", Path(row["audio"]), "")).waveform for row in rows]
     alone = [generate_transcripts(tiny_en, [waveform], language=None)[0] for waveform in waveforms]
     assert [row["text"] for row in rows] == alone
-    assert loads == [MODEL]
 
 
-def test_each_row_says_how_sure_the_model_is(corpus: Path, tmp_path: Path, loads: list[str]) -> None:
-    label(MODEL, corpus, output_dir=tmp_path / "out")
-    for row in manifest(tmp_path / "out"):
+def test_each_row_says_how_sure_the_model_is(whole: Path) -> None:
+    for row in manifest(whole):
         assert 0.3 < row["confidence"] < 1
         assert row["confidence"] == pytest.approx(np.exp(row["mean_log_probability"]), abs=1e-3)
         assert row["looping"] is False
@@ -88,49 +109,46 @@ def test_each_row_says_how_sure_the_model_is(corpus: Path, tmp_path: Path, loads
 
 
 def test_work_that_was_stopped_goes_on_and_ends_with_the_same_rows(
-    corpus: Path, tmp_path: Path, loads: list[str]
+    speech: Path, whole: Path, tmp_path: Path, loads: list[str]
 ) -> None:
     def stop(heard: int) -> None:
         raise KeyboardInterrupt
 
-    whole = label(MODEL, corpus, output_dir=tmp_path / "whole", shard_rows=2)
     with pytest.raises(KeyboardInterrupt):
-        label(MODEL, corpus, output_dir=tmp_path / "out", shard_rows=2, on_shard=stop)
-    rest = label(MODEL, corpus, output_dir=tmp_path / "out", shard_rows=2)
-    assert (whole.heard, rest.found, rest.heard) == (7, 2, 5)
-    assert manifest(tmp_path / "out") == manifest(tmp_path / "whole")
+        label(MODEL, speech, output_dir=tmp_path / "out", shard_rows=3, on_shard=stop)
+    rest = label(MODEL, speech, output_dir=tmp_path / "out", shard_rows=3)
+    assert (rest.found, rest.heard) == (3, 4)
+    assert manifest(tmp_path / "out") == manifest(whole)
     assert len({row["id"] for row in shards(tmp_path / "out")}) == len(shards(tmp_path / "out")) == 7
 
 
-def test_finished_corpus_loads_no_model(corpus: Path, tmp_path: Path, loads: list[str]) -> None:
-    label(MODEL, corpus, output_dir=tmp_path / "out")
-    again = label(MODEL, corpus, output_dir=tmp_path / "out")
-    assert (again.heard, again.found, len(loads)) == (0, 7, 1)
+def test_finished_corpus_loads_no_model(speech: Path, out: Path, loads: list[str]) -> None:
+    again = label(MODEL, speech, output_dir=out)
+    assert (again.heard, again.found, loads) == (0, 7, [])
 
 
 def test_new_recordings_are_heard_without_the_old_ones(
-    corpus: Path, prompts_en: Lines, tmp_path: Path, loads: list[str]
+    few: Path, prompts_en: Lines, tmp_path: Path, loads: list[str]
 ) -> None:
-    label(MODEL, corpus, output_dir=tmp_path / "out")
-    shutil.copy(prompts_en[0]["file_name"], corpus / "a-new-one.flac")
-    again = label(MODEL, corpus, output_dir=tmp_path / "out")
-    assert (again.heard, again.rows) == (1, 8)
+    label(MODEL, few, output_dir=tmp_path / "out")
+    shutil.copy(prompts_en[0]["file_name"], few / "a-new-one.flac")
+    again = label(MODEL, few, output_dir=tmp_path / "out")
+    assert (again.heard, again.rows) == (1, 3)
 
 
 @pytest.mark.parametrize("damage", ["shard", "manifest", "unfinished"])
-def test_damaged_shard_is_heard_again(corpus: Path, tmp_path: Path, loads: list[str], damage: str) -> None:
-    whole = label(MODEL, corpus, output_dir=tmp_path / "out", shard_rows=3)
-    before, parts = manifest(tmp_path / "out"), tmp_path / "out" / "parts"
+def test_damaged_shard_is_heard_again(speech: Path, out: Path, loads: list[str], damage: str) -> None:
+    before, parts = manifest(out), out / "parts"
     if damage == "shard":
         os.truncate(parts / "part-000001.jsonl", 100)
     elif damage == "manifest":
         (parts / "part-000001.json").write_text("{")
     else:
         (parts / "part-000001.json").unlink()
-    again = label(MODEL, corpus, output_dir=tmp_path / "out", shard_rows=3)
-    assert (again.heard, again.rows) == (3, whole.rows)
-    assert manifest(tmp_path / "out") == before
-    assert sorted(row["id"] for row in shards(tmp_path / "out")) == [row["id"] for row in before]
+    again = label(MODEL, speech, output_dir=out, shard_rows=3)
+    assert (again.heard, again.rows) == (3, 7)
+    assert manifest(out) == before
+    assert sorted(row["id"] for row in shards(out)) == [row["id"] for row in before]
 
 
 def test_shard_that_is_heard_twice_counts_once(tmp_path: Path) -> None:
@@ -143,12 +161,12 @@ def test_shard_that_is_heard_twice_counts_once(tmp_path: Path) -> None:
 
 
 def test_unusable_recordings_are_counted_by_reason_and_stay_out(
-    corpus: Path, tmp_path: Path, loads: list[str]
+    few: Path, tmp_path: Path, loads: list[str]
 ) -> None:
-    (corpus / "broken.wav").write_bytes(b"no sound at all")
-    soundfile.write(corpus / "empty.wav", np.zeros(0, np.float32), SAMPLING_RATE)
-    result = label(MODEL, corpus, output_dir=tmp_path / "out")
-    assert result.rows == 7
+    (few / "broken.wav").write_bytes(b"no sound at all")
+    soundfile.write(few / "empty.wav", np.zeros(0, np.float32), SAMPLING_RATE)
+    result = label(MODEL, few, output_dir=tmp_path / "out")
+    assert result.rows == 2
     assert sum(result.left_out.values()) == 2
     reasons = {row["id"]: row["reason"] for row in shards(tmp_path / "out") if "reason" in row}
     assert reasons.keys() == {"broken", "empty"}
@@ -156,9 +174,9 @@ def test_unusable_recordings_are_counted_by_reason_and_stay_out(
 
 
 def test_rows_in_a_language_that_the_model_lacks_are_counted(
-    corpus: Path, tmp_path: Path, loads: list[str]
+    speech: Path, tmp_path: Path, loads: list[str]
 ) -> None:
-    files = sorted(corpus.iterdir())
+    files = sorted(speech.iterdir())
     rows = [{"audio": str(file), "lang": "en"} for file in files[:2]]
     lines = [*rows, {"audio": str(files[2]), "lang": "fr"}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
@@ -166,20 +184,16 @@ def test_rows_in_a_language_that_the_model_lacks_are_counted(
     assert (result.rows, result.left_out) == (2, {"unknown-language": 1})
 
 
-def test_least_confidence_changes_afterwards_without_hearing(
-    corpus: Path, tmp_path: Path, loads: list[str]
-) -> None:
-    label(MODEL, corpus, output_dir=tmp_path / "out")
-    sure = sorted(row["confidence"] for row in manifest(tmp_path / "out"))
-    result = label(MODEL, corpus, output_dir=tmp_path / "out", min_confidence=sure[3])
+def test_least_confidence_changes_afterwards_without_hearing(speech: Path, out: Path) -> None:
+    sure = sorted(row["confidence"] for row in manifest(out))
+    result = label(MODEL, speech, output_dir=out, min_confidence=sure[3])
     assert (result.heard, result.rows, result.left_out) == (0, 4, {"low-confidence": 3})
-    assert min(row["confidence"] for row in manifest(tmp_path / "out")) == sure[3]
+    assert min(row["confidence"] for row in manifest(out)) == sure[3]
 
 
-def test_training_reads_what_comes_of_it(corpus: Path, tmp_path: Path, loads: list[str]) -> None:
-    label(MODEL, corpus, output_dir=tmp_path / "out")
-    rows = list(open_source(DataSection(source=str(tmp_path / "out")), "all"))
-    assert [row.text for row in rows] == [row["text"] for row in manifest(tmp_path / "out")]
+def test_training_reads_what_comes_of_it(whole: Path) -> None:
+    rows = list(open_source(DataSection(source=str(whole)), "all"))
+    assert [row.text for row in rows] == [row["text"] for row in manifest(whole)]
     assert all(decode(row).waveform.any() for row in rows)
 
 
@@ -192,9 +206,9 @@ def test_text_of_the_source_is_kept_beside_the_models(
     assert {row["reference"] for row in manifest(tmp_path / "out")} == {row["text"] for row in lines}
 
 
-def test_shards_in_parquet_hold_the_same_rows(corpus: Path, tmp_path: Path, loads: list[str]) -> None:
-    label(MODEL, corpus, output_dir=tmp_path / "jsonl")
-    label(MODEL, corpus, output_dir=tmp_path / "parquet", format="parquet")
+def test_shards_in_parquet_hold_the_same_rows(few: Path, tmp_path: Path, loads: list[str]) -> None:
+    label(MODEL, few, output_dir=tmp_path / "jsonl")
+    label(MODEL, few, output_dir=tmp_path / "parquet", format="parquet")
     table = pyarrow.parquet.read_table(tmp_path / "parquet" / "parts" / "part-000000.parquet").to_pylist()
     plain = [{name: value for name, value in row.items() if value is not None} for row in table]
     assert plain == shards(tmp_path / "jsonl")
@@ -220,9 +234,9 @@ def test_long_recording_becomes_stretches_that_training_cuts_out(
 
 
 def test_recordings_that_lie_in_no_file_are_written_beside(
-    corpus: Path, tmp_path: Path, loads: list[str]
+    speech: Path, tmp_path: Path, loads: list[str]
 ) -> None:
-    files = sorted(corpus.iterdir())[:2]
+    files = sorted(speech.iterdir())[:2]
     rows = [{"id": file.stem, "audio": {"bytes": file.read_bytes()}, "text": ""} for file in files]
     label(MODEL, rows, output_dir=tmp_path / "out")
     label(MODEL, files[0], output_dir=tmp_path / "file")
@@ -233,20 +247,17 @@ def test_recordings_that_lie_in_no_file_are_written_beside(
     assert manifest(tmp_path / "out")[0]["text"] == manifest(tmp_path / "file")[0]["text"]
 
 
-def test_transcripts_of_other_work_do_not_go_into_the_folder(
-    corpus: Path, tmp_path: Path, loads: list[str]
-) -> None:
-    label(MODEL, corpus, output_dir=tmp_path / "out")
+def test_transcripts_of_other_work_do_not_go_into_the_folder(speech: Path, out: Path) -> None:
     with pytest.raises(StorageError, match=r"run_or_model openai/whisper-tiny\.en \(now other\)"):
-        label("other", corpus, output_dir=tmp_path / "out")
+        label("other", speech, output_dir=out)
     with pytest.raises(StorageError, match="audio_context full"):
-        label(MODEL, corpus, output_dir=tmp_path / "out", audio_context="cut")
+        label(MODEL, speech, output_dir=out, audio_context="cut")
 
 
-def test_work_that_wrote_nothing_binds_nobody(corpus: Path, tmp_path: Path, loads: list[str]) -> None:
+def test_work_that_wrote_nothing_binds_nobody(few: Path, tmp_path: Path, loads: list[str]) -> None:
     with pytest.raises(DataError, match="language"):
-        label(MODEL, corpus, output_dir=tmp_path / "out", model={"language": "fr"})
-    assert label(MODEL, corpus, output_dir=tmp_path / "out").rows == 7
+        label(MODEL, few, output_dir=tmp_path / "out", model={"language": "fr"})
+    assert label(MODEL, few, output_dir=tmp_path / "out").rows == 2
 
 
 def test_corpus_without_a_usable_row_is_an_error(tmp_path: Path, loads: list[str]) -> None:
@@ -258,18 +269,18 @@ def test_corpus_without_a_usable_row_is_an_error(tmp_path: Path, loads: list[str
 @pytest.mark.parametrize(
     "unfit", [{"min_confidence": 1.5}, {"workers": -1}, {"shard_rows": 0}, {"batch_size": 0}]
 )
-def test_unfit_value_is_refused_by_its_name(corpus: Path, tmp_path: Path, unfit: dict[str, Any]) -> None:
+def test_unfit_value_is_refused_by_its_name(speech: Path, tmp_path: Path, unfit: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(unfit))):
-        label(MODEL, corpus, output_dir=tmp_path / "out", **unfit)
+        label(MODEL, speech, output_dir=tmp_path / "out", **unfit)
     assert not (tmp_path / "out").exists()
 
 
 def test_workers_without_ray_are_refused_before_any_work(
-    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DataError, match=r"whisper-peft\[cluster\]"):
-        label(MODEL, corpus, output_dir=tmp_path / "out", workers=2)
+        label(MODEL, speech, output_dir=tmp_path / "out", workers=2)
     assert not (tmp_path / "out").exists()
 
 
@@ -292,9 +303,9 @@ def test_row_is_left_out_for_the_reason_that_it_has(fields: dict[str, Any], reas
 
 
 @pytest.fixture
-def command(corpus: Path) -> Callable[..., list[str]]:
+def command(speech: Path) -> Callable[..., list[str]]:
     def words(output_dir: Path, *more: str) -> list[str]:
-        verb = [sys.executable, "-c", "from whisper_peft import main; main()", "label", MODEL, str(corpus)]
+        verb = [sys.executable, "-c", "from whisper_peft import main; main()", "label", MODEL, str(speech)]
         return [*verb, "--output-dir", str(output_dir), "--shard-rows", "2", *more]
 
     return words

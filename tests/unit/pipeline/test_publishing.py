@@ -32,6 +32,9 @@ from whisper_peft.reporting.run_report import (
 )
 from whisper_peft.types import EvalResult
 
+# huggingface_hub's own upload to a server without Xet calls its HTTP client in a way that is deprecated there
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
 REPO = "me/tiny-en-phone"
 MODEL = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json")
 PRIVATE = ("checkpoints/step-000001/optimizer.pt", "tensorboard/events.out", "log.jsonl", "report.html")
