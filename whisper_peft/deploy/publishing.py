@@ -212,7 +212,7 @@ def _refusals(repo: str) -> Iterator[None]:
         reason, todo = reasons.get(status, (f"the Hub answered {status}", "mend that, then push again"))
         raise PublishingError(f"{repo} was not pushed", f"{reason}: {why}", todo) from None
     except (_HTTP_ERROR, OSError, RuntimeError) as error:  # a RuntimeError: an upload of a file that failed
-        cause = error.__cause__ or error
+        cause = (error.__cause__ or error) if isinstance(error, RuntimeError) else error
         fault = (
             "the Hub cannot be reached" if isinstance(cause, _HTTP_ERROR | OSError) else "an upload failed"
         )

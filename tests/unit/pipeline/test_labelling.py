@@ -222,7 +222,8 @@ def test_long_recording_becomes_stretches_that_training_cuts_out(
     spoken = [decode(Utterance("", Path(row["file_name"]), "")).waveform for row in prompts_en]
     parts = [part for waveform in sorted(spoken, key=len)[-10:] for part in (waveform, pause)]
     soundfile.write(tmp_path / "talk.wav", np.concatenate(parts), SAMPLING_RATE)
-    label(MODEL, tmp_path / "talk.wav", output_dir=tmp_path / "out")
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"audio": "talk.wav", "text": "All of it."}))
+    label(MODEL, tmp_path / "rows.jsonl", output_dir=tmp_path / "out")
     rows = manifest(tmp_path / "out")
     assert len(rows) > 1
     assert len({row["id"] for row in rows}) == len(rows)
