@@ -33,6 +33,14 @@ def sections(prompts_en):
     }
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Let Ctrl-C do what it does in a program that was just started, whatever earlier tests imported."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def press(monkeypatch, batch, number=signal.SIGINT):
     """Press Ctrl-C in a batch of the evaluations to come, and return the list of those that were begun."""
     begun, transcribe = [], evaluator._transcribe
