@@ -35,7 +35,7 @@ def sections(prompts_en):
 
 @pytest.fixture(autouse=True)
 def ctrl_c():
-    """Let Ctrl-C do what it does in a program that was just started, whatever earlier tests imported."""
+    """Let Ctrl-C do what it does at a terminal: shells start programs in the background with it ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
