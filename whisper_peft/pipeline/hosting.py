@@ -14,7 +14,7 @@ from whisper_peft.data.labels import told_language
 from whisper_peft.errors import ModelError, ServingError, did_you_mean
 from whisper_peft.evaluation.generation import AudioContext
 from whisper_peft.evaluation.transcription import DETECT
-from whisper_peft.model.adapter_folders import is_adapter_folder
+from whisper_peft.model.adapter_folders import find_adapter_folder
 from whisper_peft.model.adapter_sets import add_adapter
 from whisper_peft.model.loading import Whisper
 from whisper_peft.pipeline.context_choice import ContextChoice
@@ -79,11 +79,7 @@ def serve(
     from whisper_peft.deploy.serving.service import Service
     from whisper_peft.deploy.serving.settings import ServingSettings, with_limits
 
-    shows_page = _has("gradio") if page is None else page
-    if shows_page and not _has("gradio"):
-        raise ServingError(
-            "the page needs Gradio", "it is not installed", 'pip install "whisper-peft[serve]"'
-        )
+    shows_page = _shows_page(page)
     settings = with_limits(ServingSettings(host, port, api_key, shows_page), limits or {})
     chosen = open_engine(
         run_or_model, adapters=adapters or {}, model=model, engine=engine, audio_context=audio_context
@@ -97,10 +93,22 @@ def serve(
 
     def listening(taken: int) -> None:
         if on_listening is not None:
-            shown = f"[{host}]" if ":" in host else host
-            on_listening(f"http://{shown}:{taken}", tuple(chosen.models))
+            on_listening(_address(host, taken), tuple(chosen.models))
 
     run_server(app, settings, listening)
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _shows_page(asked: bool | None) -> bool:
+    shows_page = _has("gradio") if asked is None else asked
+    if shows_page and not _has("gradio"):
+        raise ServingError(
+            "the page needs Gradio", "it is not installed", 'pip install "whisper-peft[serve]"'
+        )
+    return shows_page
 
 
 def _has(module: str) -> bool:
@@ -225,9 +233,8 @@ def _overrides(model: Overrides | None) -> Overrides:
 
 def _adapter_folder(folder: Path) -> Path:
     """Return the adapter of a run folder, or the adapter folder itself."""
-    for candidate in (folder / ADAPTER, folder):
-        if is_adapter_folder(candidate):
-            return candidate
+    if found := find_adapter_folder(folder / ADAPTER) or find_adapter_folder(folder):
+        return found
     raise ModelError(
         f"{folder} has no adapter", "there is no adapter_config.json", "give a run or its adapter/"
     )

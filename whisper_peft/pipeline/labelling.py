@@ -15,7 +15,7 @@ from whisper_peft.data.sources import Source
 from whisper_peft.data.splits import EVERY_ROW
 from whisper_peft.data.untranscribed import open_untranscribed
 from whisper_peft.errors import DataError, RecipeError
-from whisper_peft.model.adapter_folders import SAFE_FILE
+from whisper_peft.model.adapter_folders import SAFE_FILE, find_adapter_folder
 from whisper_peft.pipeline.context_choice import ContextChoice
 from whisper_peft.pipeline.corpus_folder import CorpusFolder, ShardFormat
 from whisper_peft.pipeline.corpus_hearing import Heard, Hearing, Listener
@@ -102,9 +102,8 @@ def label(
     recipe = recipe_of(run_or_model, {"model": dict(model)} if model else {})
     asked_data = {"data": {**(data or {}), "source": source}}
     section = with_absolute_paths(apply_overrides(Recipe(), asked_data)).data
-    path = Path(run_or_model).expanduser()
     hearing = Hearing(
-        run_or_model=str(path.absolute() if path.exists() else run_or_model),
+        run_or_model=_place(run_or_model),
         model=dict(model or {}),
         language=recipe.model.language,
         task=recipe.model.task,
@@ -126,13 +125,23 @@ def label(
                 on_shard(len(corpus.finished) - found)
         result = _assembled(corpus, min_confidence, _unreadable(rows), found)
         corpus.write_record({"asked": asked, "min_confidence": min_confidence, **result.to_dict()})
+    _refuse_empty(result, source)
+    return result
+
+
+def _place(run_or_model: str | Path) -> str:
+    """Return what workers load: a path that holds in any working directory, or the name of a model."""
+    path = Path(run_or_model).expanduser()
+    return str(path.absolute() if path.exists() else run_or_model)
+
+
+def _refuse_empty(result: LabelResult, source: Any) -> None:
     if not result.rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.left_out.items()))
         why = f"all are left out: {reasons}" if reasons else "the source is empty"
         raise DataError(
             f"{source} has no row to learn from", why, "lower --min-confidence, or check the source"
         )
-    return result
 
 
 def _heard(
@@ -173,8 +182,10 @@ def _unreadable(rows: Source) -> Counter[str]:
 
 def _asked(hearing: Hearing, source: Any, split: str) -> dict[str, Any]:
     """Return what transcripts depend on; an adapter by its content, as a folder may be trained on."""
-    weights = Path(hearing.run_or_model) / ADAPTER / SAFE_FILE
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    folder = Path(hearing.run_or_model)
+    adapter = find_adapter_folder(folder / ADAPTER) or find_adapter_folder(folder)
+    weights = adapter / SAFE_FILE if adapter else None
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights and weights.is_file() else None
     name = str(source) if isinstance(source, str | Path) else type(source).__name__
     asked = {**asdict(hearing), "source": name, "split": split, "adapter_sha256": digest}
     del asked["batch_size"]
