@@ -22,7 +22,10 @@ from whisper_peft.pipeline.operations import Overrides, choose_context, load, re
 from whisper_peft.pipeline.run_folder import ADAPTER, MODEL, RECIPE_FILE
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from whisper_peft.deploy.serving.engine import Engine, ServedModel
+    from whisper_peft.deploy.serving.service import Service
 
 EngineChoice: TypeAlias = Literal["auto", "transformers", "ctranslate2"]
 
@@ -73,7 +76,6 @@ def serve(
         >>> serve("runs/demo", adapters={"legal": "runs/legal"})  # doctest: +SKIP
     """
     _refuse_missing_extra()
-    from whisper_peft.deploy.serving.app import build_app
     from whisper_peft.deploy.serving.metrics import ServingMetrics
     from whisper_peft.deploy.serving.server import run_server
     from whisper_peft.deploy.serving.service import Service
@@ -85,17 +87,24 @@ def serve(
         run_or_model, adapters=adapters or {}, model=model, engine=engine, audio_context=audio_context
     )
     service = Service(chosen, settings, ServingMetrics())
-    app = build_app(service, created=int(time.time()))
-    if shows_page:
-        from whisper_peft.deploy.serving.page import mount_page
-
-        mount_page(app, service)
+    app = _build_app(service, shows_page=shows_page)
 
     def listening(taken: int) -> None:
         if on_listening is not None:
             on_listening(_address(host, taken), tuple(chosen.models))
 
     run_server(app, settings, listening)
+
+
+def _build_app(service: Service, *, shows_page: bool) -> FastAPI:
+    from whisper_peft.deploy.serving.app import build_app
+
+    app = build_app(service, created=int(time.time()))
+    if shows_page:
+        from whisper_peft.deploy.serving.page import mount_page
+
+        mount_page(app, service)
+    return app
 
 
 def _address(host: str, port: int) -> str:

@@ -69,7 +69,7 @@ def label(
     workers: int = 0,
     shard_rows: int = 128,
     format: ShardFormat = "jsonl",
-    on_shard: Callable[[int], None] | None = None,
+    on_shard: Callable[[int], None] = lambda heard: None,
 ) -> LabelResult:
     """Write down a corpus with a model; stopped anywhere and called again, it goes on where it was.
 
@@ -99,17 +99,8 @@ def label(
         LabelResult(folder='labelled', rows=49, hours=0.0436, left_out={}, heard=49, found=0)
     """
     _refuse_unfit(min_confidence, workers, shard_rows, batch_size)
-    recipe = recipe_of(run_or_model, {"model": dict(model)} if model else {})
-    asked_data = {"data": {**(data or {}), "source": source}}
-    section = with_absolute_paths(apply_overrides(Recipe(), asked_data)).data
-    hearing = Hearing(
-        run_or_model=_place(run_or_model),
-        model=dict(model or {}),
-        language=recipe.model.language,
-        task=recipe.model.task,
-        audio_context=choose_context(run_or_model, audio_context),
-        batch_size=batch_size,
-    )
+    section = _data_section(source, data or {})
+    hearing = _hearing(run_or_model, model or {}, audio_context, batch_size)
     rows = open_untranscribed(section, split)
     corpus = CorpusFolder(Path(output_dir), format)
     asked = _asked(hearing, section.source, split)
@@ -121,12 +112,28 @@ def label(
         for heard in _heard(shards, hearing, workers):
             lock.refuse_if_lost()
             corpus.add(heard)
-            if on_shard is not None:
-                on_shard(len(corpus.finished) - found)
-        result = _assembled(corpus, min_confidence, _unreadable(rows), found)
-        corpus.write_record({"asked": asked, "min_confidence": min_confidence, **result.to_dict()})
-    _refuse_empty(result, source)
-    return result
+            on_shard(len(corpus.finished) - found)
+        result = _assembled(corpus, asked, min_confidence, _unreadable(rows), found)
+    return _not_empty(result, source)
+
+
+def _data_section(source: Any, data: Mapping[str, Any]) -> DataSection:
+    asked = {"data": {**data, "source": source}}
+    return with_absolute_paths(apply_overrides(Recipe(), asked)).data
+
+
+def _hearing(
+    run_or_model: str | Path, model: Mapping[str, Any], choice: ContextChoice, batch_size: int
+) -> Hearing:
+    section = recipe_of(run_or_model, {"model": dict(model)} if model else {}).model
+    return Hearing(
+        run_or_model=_place(run_or_model),
+        model=dict(model),
+        language=section.language,
+        task=section.task,
+        audio_context=choose_context(run_or_model, choice),
+        batch_size=batch_size,
+    )
 
 
 def _place(run_or_model: str | Path) -> str:
@@ -135,13 +142,14 @@ def _place(run_or_model: str | Path) -> str:
     return str(path.absolute() if path.exists() else run_or_model)
 
 
-def _refuse_empty(result: LabelResult, source: Any) -> None:
+def _not_empty(result: LabelResult, source: Any) -> LabelResult:
     if not result.rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.left_out.items()))
         why = f"all are left out: {reasons}" if reasons else "the source is empty"
         raise DataError(
             f"{source} has no row to learn from", why, "lower --min-confidence, or check the source"
         )
+    return result
 
 
 def _heard(
@@ -193,8 +201,13 @@ def _asked(hearing: Hearing, source: Any, split: str) -> dict[str, Any]:
 
 
 def _assembled(
-    corpus: CorpusFolder, min_confidence: float, left_out: Counter[str], found: int
+    corpus: CorpusFolder,
+    asked: Mapping[str, Any],
+    min_confidence: float,
+    left_out: Counter[str],
+    found: int,
 ) -> LabelResult:
+    """Write the rows to learn from, and the record of what came of the corpus."""
     kept: list[LabelledRow] = []
     for row in corpus.rows():
         reason = doubt(row, min_confidence)
@@ -203,7 +216,7 @@ def _assembled(
         else:
             left_out[reason] += 1
     corpus.write_manifest(kept)
-    return LabelResult(
+    result = LabelResult(
         folder=str(corpus.folder),
         rows=len(kept),
         hours=round(sum(row.duration_s or 0.0 for row in kept) / 3600, 4),
@@ -211,6 +224,8 @@ def _assembled(
         heard=len(corpus.finished) - found,
         found=found,
     )
+    corpus.write_record({"asked": asked, "min_confidence": min_confidence, **result.to_dict()})
+    return result
 
 
 def _refuse_unfit(min_confidence: float, workers: int, shard_rows: int, batch_size: int) -> None:
