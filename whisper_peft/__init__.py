@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from whisper_peft.data.findings import Inspection as Inspection
     from whisper_peft.diagnostics import doctor as doctor
     from whisper_peft.errors import WhisperPeftError as WhisperPeftError
+    from whisper_peft.export_types import ExportResult as ExportResult
+    from whisper_peft.export_types import Verification as Verification
     from whisper_peft.pipeline import Plan as Plan
     from whisper_peft.pipeline import Run as Run
     from whisper_peft.pipeline import check as check
@@ -66,11 +68,9 @@ if TYPE_CHECKING:
     from whisper_peft.recipe.sections import Speed as Speed
     from whisper_peft.recipe.sections import Telephone as Telephone
     from whisper_peft.types import EvalResult as EvalResult
-    from whisper_peft.types import ExportResult as ExportResult
     from whisper_peft.types import MergeResult as MergeResult
     from whisper_peft.types import Transcript as Transcript
     from whisper_peft.types import Utterance as Utterance
-    from whisper_peft.types import Verification as Verification
 
 __version__ = "0.1.0"
 
@@ -80,6 +80,7 @@ _HOMES = {
     "data.findings": "Inspection",
     "diagnostics": "doctor",
     "errors": "WhisperPeftError",
+    "export_types": "ExportResult Verification",
     "pipeline": "Plan Run check evaluate export finetune inspect load merge report serve transcribe verify",
     "pipeline.adapter_algebra": "average_checkpoints combine_adapters describe_adapter extract_adapter "
     "unmerge",
@@ -90,7 +91,7 @@ _HOMES = {
     "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech "
     "targets whisper",
     "recipe.sections": "Gain MixedSource Noise Pitch Recipe Reverb SpecAugment Speed Telephone",
-    "types": "EvalResult ExportResult MergeResult Transcript Utterance Verification",
+    "types": "EvalResult MergeResult Transcript Utterance",
 }
 _HOME_OF = {name: f"{__name__}.{module}" for module, names in _HOMES.items() for name in names.split()}
 

@@ -18,7 +18,7 @@ from whisper_peft.reporting.parity_page import parity_markdown
 from whisper_peft.terminal import show, tell
 
 if TYPE_CHECKING:
-    from whisper_peft.types import ExportResult, Verification
+    from whisper_peft.export_types import ExportResult, Verification
 
 
 class ExportFields(Section):

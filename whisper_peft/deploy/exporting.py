@@ -27,10 +27,10 @@ from whisper_peft.deploy.parity import measure
 from whisper_peft.deploy.runtimes import RUNTIMES, require
 from whisper_peft.deploy.weights import TIED, read_back, source_weights, weight_faults
 from whisper_peft.errors import StorageError, WhisperPeftError
+from whisper_peft.export_types import ParityRow
 from whisper_peft.model.adapters import adapter_model
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper
-from whisper_peft.types import ParityRow
 
 REFUSED = "refused"
 """Prefix of the folder of an export that was set aside."""

@@ -21,8 +21,9 @@ from whisper_peft.deploy.runtimes import RUNTIMES, require
 from whisper_peft.errors import ExportError
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import score
+from whisper_peft.export_types import DifferingTranscript, ParityRow
 from whisper_peft.model.adapter_folders import find_adapter_folder
-from whisper_peft.types import SAMPLING_RATE, DifferingTranscript, ParityRow
+from whisper_peft.types import SAMPLING_RATE
 
 START_TIMEOUT_S = 600.0
 """What loading may take, also from a slow disk."""

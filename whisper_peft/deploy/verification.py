@@ -24,9 +24,9 @@ from whisper_peft.deploy.exporting import Order, Source
 from whisper_peft.deploy.file_faults import Fault, file_faults
 from whisper_peft.deploy.weights import TIED, WeightFault, read_back, source_weights, weight_faults
 from whisper_peft.errors import ExportError
+from whisper_peft.export_types import Verification
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.sections import ModelSection
-from whisper_peft.types import Verification
 
 MOST_FAULTS = 20
 """Faults that are told; a folder of another model would have hundreds."""

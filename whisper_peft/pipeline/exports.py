@@ -25,6 +25,7 @@ from whisper_peft.deploy.parity import measure_model
 from whisper_peft.deploy.reference import take_reference
 from whisper_peft.deploy.verification import verify_folder
 from whisper_peft.errors import ExportError, RefusedExportError
+from whisper_peft.export_types import ExportResult, ParityRow, ParityTable, Verification
 from whisper_peft.model.adapter_folders import find_adapter_folder
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import read_figures
@@ -36,7 +37,7 @@ from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.reporting.parity_page import write_parity
 from whisper_peft.reporting.run_report import environment_meta
-from whisper_peft.types import SAMPLING_RATE, ExportResult, ParityRow, ParityTable, Utterance, Verification
+from whisper_peft.types import SAMPLING_RATE, Utterance
 
 Overrides = Mapping[str, Any]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from whisper_peft.export_types import DifferingTranscript, ParityRow, ParityTable
 from whisper_peft.reporting import figures
 from whisper_peft.reporting.alignment import AlignedWord, align
 from whisper_peft.reporting.run_report import write_text
-from whisper_peft.types import DifferingTranscript, ParityRow, ParityTable
 
 PARITY_FILE = "parity.json"
 PARITY_MARKDOWN = "parity.md"

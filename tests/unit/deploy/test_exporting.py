@@ -19,10 +19,11 @@ from whisper_peft.deploy.exporting import Order, Proof, Source, export_one, fold
 from whisper_peft.deploy.formats import FORMATS
 from whisper_peft.deploy.weights import source_weights
 from whisper_peft.errors import ExportError, StorageError
+from whisper_peft.export_types import ParityRow
 from whisper_peft.model.adapters import attach_adapter, save_adapter
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
-from whisper_peft.types import ParityRow, Utterance
+from whisper_peft.types import Utterance
 
 ROW = ParityRow("", "", "stub", "1", "", 1, 0.1, 1, 10.0, 0.10, 1.0, (), None, None)
 CLIP = Utterance("clip", np.zeros(16_000, np.float32), "text", sampling_rate=16_000)

@@ -20,7 +20,8 @@ from whisper_peft.deploy.parity import differing_transcripts, measure, word_erro
 from whisper_peft.deploy.runtime_values import RuntimeAnswer, RuntimeRequest
 from whisper_peft.deploy.runtimes import RUNTIMES, RuntimeKind
 from whisper_peft.errors import ExportError
-from whisper_peft.types import DifferingTranscript, Utterance
+from whisper_peft.export_types import DifferingTranscript
+from whisper_peft.types import Utterance
 
 
 @pytest.fixture

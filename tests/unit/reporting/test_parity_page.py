@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from whisper_peft.export_types import DifferingTranscript, ParityRow, ParityTable
 from whisper_peft.reporting.parity_page import (
     PARITY_FILE,
     PARITY_MARKDOWN,
@@ -18,7 +19,6 @@ from whisper_peft.reporting.parity_page import (
     short_contexts,
     write_parity,
 )
-from whisper_peft.types import DifferingTranscript, ParityRow, ParityTable
 
 MODEL = ParityRow(
     "model",
