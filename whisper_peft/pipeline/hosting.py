@@ -16,6 +16,7 @@ from whisper_peft.evaluation.generation import AudioContext
 from whisper_peft.evaluation.transcription import DETECT
 from whisper_peft.model.adapter_folders import find_adapter_folder
 from whisper_peft.model.adapter_sets import add_adapter
+from whisper_peft.model.ctranslate2_format import MODEL_FILE
 from whisper_peft.model.loading import Whisper
 from whisper_peft.pipeline.context_choice import ContextChoice
 from whisper_peft.pipeline.operations import Overrides, choose_context, load, recipe_of
@@ -31,9 +32,6 @@ EngineChoice: TypeAlias = Literal["auto", "transformers", "ctranslate2"]
 
 LIBRARIES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
 """What `whisper-peft[serve]` brings, beside Gradio."""
-
-MODEL_FILE = "model.bin"
-"""The weights of CTranslate2's format."""
 
 
 def serve(

@@ -97,20 +97,35 @@ def evaluate(
         console.print(told.sentence, markup=False, highlight=False, soft_wrap=True)
 
     def scored(rows: Source, label: str) -> EvalResult:
-        with EvalProgress(count_to_score(rows, recipe.eval), label, console=console) as progress:
-            return evaluate_utterances(
-                whisper,
-                rows,
-                section=recipe.eval,
-                language=recipe.model.language,
-                task=recipe.model.task,
-                rank=accelerator.process_index,
-                world_size=accelerator.num_processes,
-                progress=progress.update,
-            )
+        rank, processes = accelerator.process_index, accelerator.num_processes
+        return score_rows(whisper, rows, recipe, label, console=console, rank=rank, world_size=processes)
 
     scores = with_probes(scored(source, "scoring"), whisper, source, recipe=recipe, accelerator=accelerator)
     return replace(scores, sources={one.label: scored(one, f"scoring {one.label}") for one in sources})
+
+
+def score_rows(
+    whisper: Whisper,
+    rows: Source,
+    recipe: Recipe,
+    label: str,
+    *,
+    console: Console,
+    rank: int = 0,
+    world_size: int = 1,
+) -> EvalResult:
+    """Score rows as a recipe says, and show under a label how far it is."""
+    with EvalProgress(count_to_score(rows, recipe.eval), label, console=console) as progress:
+        return evaluate_utterances(
+            whisper,
+            rows,
+            section=recipe.eval,
+            language=recipe.model.language,
+            task=recipe.model.task,
+            rank=rank,
+            world_size=world_size,
+            progress=progress.update,
+        )
 
 
 def recipe_of(run_or_model: str | Path, overrides: Overrides) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,15 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from whisper_peft.data.mixed_sources import NamedSource, mixed_names
-from whisper_peft.data.sources import Source, open_split
+from whisper_peft.data.sources import open_split
 from whisper_peft.errors import RecipeError
-from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.model.adapter_scales import refuse_unscalable, scaled
-from whisper_peft.model.loading import Whisper, load_run_or_model
+from whisper_peft.model.loading import load_run_or_model
 from whisper_peft.pipeline.mixed_speech import open_mixed_evals
 from whisper_peft.pipeline.nearest_language import settle_language
-from whisper_peft.pipeline.operations import recipe_of
-from whisper_peft.pipeline.speech import count_to_score
+from whisper_peft.pipeline.operations import recipe_of, score_rows
 from whisper_peft.recipe.overrides import apply_overrides, given_overrides, recipe_error
 from whisper_peft.recipe.sections import DataSection, MixedSource, Recipe
-from whisper_peft.reporting.progress import EvalProgress
 from whisper_peft.reporting.scale_curve_values import ScaleCurve, ScalePoint
 from whisper_peft.types import EvalResult
 
@@ -69,11 +67,11 @@ def scale_curve(
     refuse_unscalable(whisper)
     told = settle_language(recipe.model.language, target, whisper)
     recipe, target = told.recipe(recipe), told.source(target)
-    points, counts = [], (0, 0)
+    points, counts, score = [], (0, 0), partial(score_rows, console=Console(stderr=True))
     for scale in sorted(set(scales)):
         with scaled(whisper, scale):
-            tuned_for = _scored(whisper, target, recipe, f"scale {scale:g}")
-            retained = _scored(whisper, kept, recipe, f"scale {scale:g}, {kept.label}") if kept else None
+            tuned_for = score(whisper, target, recipe, f"scale {scale:g}")
+            retained = score(whisper, kept, recipe, f"scale {scale:g}, {kept.label}") if kept else None
         points.append(_point(scale, tuned_for, retained))
         counts = (tuned_for.utterances, retained.utterances if retained else 0)
     (name,) = mixed_names((MixedSource(source=recipe.data.source),))
@@ -104,19 +102,6 @@ def _open_retention(section: DataSection, fields: Mapping[str, Any] | None) -> N
             raise recipe_error(error, origin="retention") from None
     opened = open_mixed_evals(section.model_copy(update={"mix": mix}))
     return opened[0] if opened else None
-
-
-def _scored(whisper: Whisper, rows: Source, recipe: Recipe, label: str) -> EvalResult:
-    total = count_to_score(rows, recipe.eval)
-    with EvalProgress(total, label, console=Console(stderr=True)) as progress:
-        return evaluate_utterances(
-            whisper,
-            rows,
-            section=recipe.eval,
-            language=recipe.model.language,
-            task=recipe.model.task,
-            progress=progress.update,
-        )
 
 
 def _point(scale: float, target: EvalResult, kept: EvalResult | None) -> ScalePoint:

@@ -24,6 +24,7 @@ from whisper_peft.errors import ExportError
 from whisper_peft.model.ctranslate2_format import (
     DTYPES,
     FUSED,
+    MODEL_FILE,
     UNFUSED,
     ctranslate2_settings,
     read_ctranslate2,
@@ -48,7 +49,7 @@ def write_ctranslate2(whisper: Whisper, folder: Path, quantization: str) -> None
     """
     tokens = _vocabulary(whisper)
     variables = _variables(source_weights(whisper), whisper.config)
-    with (folder / "model.bin").open("wb") as file:
+    with (folder / MODEL_FILE).open("wb") as file:
         stored = dict(sorted(_stored(variables, quantization)))
         file.write(struct.pack("<I", BINARY_VERSION) + _string("WhisperSpec"))
         file.write(struct.pack("<II", REVISION, len(stored)))

@@ -22,8 +22,6 @@ from whisper_peft.model.companions import Companions, load_companions
 from whisper_peft.model.ctranslate2_format import ctranslate2_config
 from whisper_peft.model.log_mel import LogMel
 
-MODEL_FILE = "model.bin"
-
 
 @dataclass(frozen=True)
 class CTranslate2Model:
