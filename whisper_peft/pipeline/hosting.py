@@ -8,8 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from peft import PeftModel
-
 from whisper_peft.data.labels import told_language
 from whisper_peft.errors import ModelError, ServingError, did_you_mean
 from whisper_peft.evaluation.generation import AudioContext
@@ -167,7 +165,7 @@ def _transformers_engine(
     base = _short_name(whisper.checkpoint.name)
     behind: dict[str, str | None] = {}
     served: list[ServedModel] = []
-    is_tuned = isinstance(whisper.model, PeftModel)
+    is_tuned = whisper.model is not whisper.core
     if is_tuned:
         name = _short_name(str(run_or_model))
         behind[name] = "default"

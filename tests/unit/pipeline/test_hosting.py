@@ -70,6 +70,15 @@ def test_a_flag_that_cannot_be_ends_with_a_sentence(
     assert message in capsys.readouterr().err
 
 
+def test_serve_says_nothing_before_its_own_words() -> None:
+    """PEFT imports bitsandbytes, which speaks of kernels unless it is silenced first."""
+    command = [str(Path(sys.executable).with_name("whisper-peft")), "serve", "/nowhere", "--page", "no"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert said.stderr.startswith("error: ")
+    assert "kernels" not in said.stderr
+
+
 def test_adapters_may_be_named_one_by_one_or_together() -> None:
     words = ["run", "--adapter", "a=1", "--port", "1", "--adapter=b=2", "--adapter", "c=3", "d=4"]
     assert _joined(words) == ["run", "--port", "1", "--adapter", "a=1", "b=2", "c=3", "d=4"]
