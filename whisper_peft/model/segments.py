@@ -55,6 +55,7 @@ class Segments:
         return (places - torch.tensor(starts, device=device).repeat_interleave(counts))[None]
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def segmented_attention(
     module: nn.Module,
     query: Tensor,
@@ -67,6 +68,8 @@ def segmented_attention(
     **options: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Attend within each segment, or as SDPA does where there are none.
+
+    `torch.compile` leaves it alone: it would compile anew for each number of segments.
 
     Args:
         module: The attention, which knows whether it is causal and whether it is the decoder's.

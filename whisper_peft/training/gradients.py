@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from whisper_peft.data.collation import Batch
 from whisper_peft.errors import TrainingError
 from whisper_peft.measuring import is_out_of_memory, release_freed_memory
+from whisper_peft.model.compiling import CompiledLayers
 from whisper_peft.training.checkpoints import RunState
 from whisper_peft.training.halving import most_windows, parts_of, parts_within
 from whisper_peft.training.loss import SpeechLoss
@@ -38,6 +40,7 @@ class Gradients:
         scaler: Scales the loss where gradients are in fp16.
         seed: Seed of the run, of dropout here.
         longest_part_s: Audio seconds that are computed at once.
+        compiled: The layers to compute in; None: the model's own.
     """
 
     def __init__(
@@ -48,9 +51,10 @@ class Gradients:
         *,
         seed: int,
         longest_part_s: float,
+        compiled: CompiledLayers | None = None,
     ) -> None:
         self.module, self.accelerator, self.scaler, self.seed = module, accelerator, scaler, seed
-        self.longest_part_s = longest_part_s
+        self.longest_part_s, self.compiled = longest_part_s, compiled
         self.weights = [weight for weight in module.parameters() if weight.requires_grad]
         if accelerator.num_processes > 1:
             for weight in self.weights:
@@ -66,10 +70,12 @@ class Gradients:
 
         Raises:
             TrainingError: If a single utterance does not fit the memory.
+            ModelError: If layers cannot be compiled here.
         """
         before = state.micro_batch_parts
-        while (summed := self._try(batches, tokens, state)) is None:
-            self._halve(batches, state)
+        with self.compiled.in_use() if self.compiled else nullcontext():
+            while (summed := self._try(batches, tokens, state)) is None:
+                self._halve(batches, state)
         if self.accelerator.num_processes > 1:
             self._sum_over_processes()
         return summed, state.micro_batch_parts > before

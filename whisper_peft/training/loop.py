@@ -21,6 +21,7 @@ from whisper_peft.data.mixing import Mixture
 from whisper_peft.data.stream_pools import StreamPlace
 from whisper_peft.errors import ResumeError
 from whisper_peft.measuring import Stopwatch, memory_bytes, peak_memory_bytes
+from whisper_peft.model.compiling import CompiledLayers
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.cache_choice import choose_cache
@@ -106,6 +107,7 @@ class Training:
             scaler,
             seed=section.seed,
             longest_part_s=longest_part_s(section.part_seconds, self.accelerator.device),
+            compiled=CompiledLayers(self.whisper.core) if section.compile else None,
         )
 
     def run(self, resume_from: Path | None = None) -> TrainResult:
