@@ -13,13 +13,14 @@ from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import AdapterSection, Recipe
 from whisper_peft.training.cost_model import measured_costs
 from whisper_peft.training.machine_speed import MachineSpeed
-from whisper_peft.training.planner import Machine, Material, Planner
+from whisper_peft.training.material import Material, Rows
+from whisper_peft.training.planner import Machine, Planner
 from whisper_peft.training.proposals import propose
 from whisper_peft.types import Utterance
 
 SIZES = ["tiny", "base", "small", "medium"]
 ROWS = [Utterance(str(n), b"", "word " * 20, duration_s=2.0 + n % 13) for n in range(60)]
-MATERIAL = Material(ROWS, ROWS[:20], len(ROWS), 20)
+MATERIAL = Material(Rows(ROWS, len(ROWS)), Rows(ROWS[:20], 20))
 
 
 def planned(size="tiny", material=MATERIAL, **overrides):
@@ -101,7 +102,7 @@ def test_computing_less_at_once_takes_no_more_memory(size, precision, seconds):
 
 def test_a_sample_of_the_rows_is_planned_as_the_whole():
     whole = planned(train__max_steps=None, train__epochs=2).forecast()
-    sampled = Material(ROWS[::2], ROWS[:20:2], len(ROWS), 20)
+    sampled = Material(Rows(ROWS[::2], len(ROWS)), Rows(ROWS[:20:2], 20))
     some = planned(material=sampled, train__max_steps=None, train__epochs=2).forecast()
     assert some.steps == whole.steps
     assert abs(some.seconds / whole.seconds - 1) < 0.15

@@ -24,7 +24,8 @@ from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.reporting.figures import memory
 from whisper_peft.training.machine_speed import measure_speed
-from whisper_peft.training.planner import Forecast, Machine, Material, Planner
+from whisper_peft.training.material import Material
+from whisper_peft.training.planner import Forecast, Machine, Planner
 from whisper_peft.training.proposals import Proposal, propose
 from whisper_peft.types import Utterance
 
@@ -131,7 +132,7 @@ class Checking:
         found = self._tried(lambda: sketch(self.recipe.model.name))
         machine = self._tried(lambda: this_machine(self.recipe.model))
         looked = look_at_speech(self.recipe, check_language=partial(_check_language, self.recipe, found))
-        self.problems += looked.problems
+        self.problems += [problem for problem in looked.problems if problem not in self.problems]
         planner = None
         if found and machine:
             planner = self._tried(lambda: planner_of(self.recipe, found, machine, looked.material))
@@ -209,10 +210,14 @@ def _check_language(recipe: Recipe, found: Sketch | None, row: Utterance) -> Non
 
 
 def free_bytes(machine: Machine | None) -> int:
-    """Return the memory that a run can have: what is free, and what this process holds already."""
+    """Return the memory that a process of a run can have: what is free, and what it holds already.
+
+    Processes on one CPU share what is free.
+    """
     if machine is not None and machine.device.type == "cuda":
         return int(torch.cuda.mem_get_info()[0])
-    return free_memory_bytes() + (machine.base_bytes if machine else 0)
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return free_memory_bytes() // processes + (machine.base_bytes if machine else 0)
 
 
 def free_disk_bytes(recipe: Recipe) -> int:
@@ -238,6 +243,8 @@ def too_large(forecast: Forecast, free: int) -> str:
 
 def _doubts(planner: Planner) -> Iterator[str]:
     """Say where the estimate reaches beyond what was measured."""
+    if planner.world_size > 1:
+        yield f"{planner.world_size} processes: memory, what of it is free, and steps are those of each"
     if planner.machine.device.type != "cpu":
         yield f"the constants were measured on a CPU: on {planner.machine.device.type} time is a guess"
     if planner.model.config.d_model > WIDEST_MEASURED:

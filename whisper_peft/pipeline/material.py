@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from whisper_peft.data.checking import check_row
+from whisper_peft.data.mixed_sources import mixed_names, open_mixed
+from whisper_peft.data.mixing_shares import mixing_shares
 from whisper_peft.data.sources import Source, open_split
 from whisper_peft.data.splits import Role
 from whisper_peft.errors import DataError, WhisperPeftError
 from whisper_peft.evaluation.evaluator import draw_evenly
 from whisper_peft.recipe.sections import Recipe
-from whisper_peft.training.planner import Material
+from whisper_peft.training.material import Material, Replayed, Rows
 from whisper_peft.training.workload import PREFIX_TOKENS, text_tokens
 from whisper_peft.types import Utterance
+
+T = TypeVar("T")
+
+ROLES: tuple[Role, ...] = ("train", "eval")
 
 LOOKED_AT = 2000
 """Rows of a local source whose headers are read, spread evenly; a smaller source is planned to the row."""
@@ -52,12 +60,10 @@ def look_at_speech(recipe: Recipe, *, check_language: Callable[[Utterance], obje
         check_language: Raises for a row whose language the model cannot be told.
     """
     looking = _Looking(recipe, check_language)
-    train, train_count = looking.at("train")
-    scored, scored_count = looking.at("eval")
-    if recipe.data.mix:
-        looking.notes.append("of mixed sources, only the main one was looked at")
+    train, scored = (looking.at(role) for role in ROLES)
+    beside, scored_too = looking.at_mixed("train"), looking.at_mixed("eval")
     return Looked(
-        Material(train, scored, train_count, scored_count),
+        Material(train, scored, looking.replayed(train, beside), scored_too),
         tuple(looking.sentences),
         tuple(looking.problems),
         tuple(looking.notes),
@@ -71,17 +77,49 @@ class _Looking:
         self.problems: list[str] = []
         self.notes: list[str] = []
 
-    def at(self, role: Role) -> tuple[list[Utterance], int | None]:
-        """Return rows of a split and how many usable ones there are; assumed rows where there are none."""
+    def at(self, role: Role) -> Rows:
+        """Return the usable rows of the main source's split; assumed ones where there are none."""
+        found = self._tried(lambda: self._usable(open_split(self.recipe.data, role)))
+        if found is not None:
+            return found
+        self.notes.append(f"data.{role}: utterances of 12 s were assumed, as LibriSpeech has them")
+        return Rows([ASSUMED] * 500, None)
+
+    def at_mixed(self, role: Role) -> dict[str, Rows]:
+        """Return the usable rows of each source beside the main one, by its name."""
+        data = self.recipe.data
+        names = self._tried(lambda: mixed_names(data.mix)) or ()
+        found: dict[str, Rows] = {}
+        for place, name in enumerate(names):
+            if getattr(data.mix[place], role) is None:
+                continue
+            rows = self._tried(partial(self._usable_mixed, place, role))
+            if rows is not None:
+                found[name] = rows
+        return found
+
+    def replayed(self, main: Rows, beside: Mapping[str, Rows]) -> dict[str, Replayed]:
+        """Return what is learned beside the main source, and how much of it; nothing if a part is missing."""
+        learned = [one for one in self.recipe.data.mix if one.train is not None]
+        if len(learned) != len(beside):
+            return {}
+        counts = [main.count, *(rows.count for rows in beside.values())]
+        shares = self._tried(lambda: mixing_shares(self.recipe.data, counts))
+        if shares is None:
+            return {}
+        pairs = zip(beside.items(), shares[1:], strict=True)
+        return {name: Replayed(rows, share / shares[0]) for (name, rows), share in pairs}
+
+    def _tried(self, action: Callable[[], T]) -> T | None:
         try:
-            source = open_split(self.recipe.data, role)
-            rows, count, seen = self._rows(source)
-            return self._usable(source, rows, count, seen)
+            return action()
         except WhisperPeftError as error:
             if str(error) not in self.problems:
                 self.problems.append(str(error))
-            self.notes.append(f"data.{role}: utterances of 12 s were assumed, as LibriSpeech has them")
-            return [ASSUMED] * 500, None
+            return None
+
+    def _usable_mixed(self, place: int, role: Role) -> Rows:
+        return self._usable(open_mixed(self.recipe.data, place, role))
 
     def _rows(self, source: Source) -> tuple[list[Utterance], int | None, int]:
         self.sentences.append(source.sentence)
@@ -95,9 +133,8 @@ class _Looking:
             self.notes.append(f"{source.name}: the headers of {len(rows)} of {count} rows were read")
         return rows, count, len(rows)
 
-    def _usable(
-        self, source: Source, rows: Iterable[Utterance], count: int | None, seen: int
-    ) -> tuple[list[Utterance], int | None]:
+    def _usable(self, source: Source) -> Rows:
+        rows, count, seen = self._rows(source)
         kept, refused = [], Counter[str]()
         for row in rows:
             checked, reason = check_row(row, section=self.recipe.data, label_length=_label_length)
@@ -112,7 +149,7 @@ class _Looking:
             self.sentences.append(
                 f"{source.name}: {seen - len(kept)} of {seen} left out, {_counted(refused)}"
             )
-        return kept, None if count is None else round(count * len(kept) / seen)
+        return Rows(kept, None if count is None else round(count * len(kept) / seen))
 
 
 def _label_length(row: Utterance) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, cast
@@ -36,11 +36,11 @@ from whisper_peft.training.cost_model import (
 )
 from whisper_peft.training.halving import longest_part_s
 from whisper_peft.training.machine_speed import MachineSpeed
+from whisper_peft.training.material import Material, Rows
 from whisper_peft.training.memory_model import encoder_learns
 from whisper_peft.training.plan import TrainingPlan
 from whisper_peft.training.time_model import encoder_work, scoring_work, total, training_work
 from whisper_peft.training.workload import Arithmetic, Load, dealt_into_parts, load_of, scored_batches
-from whisper_peft.types import Utterance
 
 PLANNED_STEPS, TIMED_STEPS = 200, 40
 """Steps that are looked at for the heaviest micro-batch, and for the mean time; longer runs are like them."""
@@ -123,23 +123,6 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Material:
-    """The speech of a run as far as it was looked at.
-
-    Attributes:
-        train: Rows to learn from, with their durations: all of them, or a sample that is spread evenly.
-        scored: Rows to score.
-        train_count: Rows there are in all, None of a stream.
-        scored_count: The same of the scored ones.
-    """
-
-    train: Sequence[Utterance]
-    scored: Sequence[Utterance]
-    train_count: int | None
-    scored_count: int | None
-
-
-@dataclass(frozen=True)
 class _Hearing:
     """What a plan asks of a collator; there is no tokenizer yet to make one."""
 
@@ -181,15 +164,15 @@ class Planner:
             TargetDraws(self.recipe.targets, section.seed),
         )
         collator = cast(Collator, hearing)
-        return TrainingPlan(self.recipe, self.material.train, collator, self.model.config, self.world_size)
+        rows = self.material.learned(section.seed)
+        return TrainingPlan(self.recipe, rows, collator, self.model.config, self.world_size)
 
     @cached_property
     def steps(self) -> int:
         """Optimiser steps of the run."""
-        section, seen = self.recipe.train, len(self.material.train)
-        if section.max_steps is not None or self.material.train_count is None:
+        if self.recipe.train.max_steps is not None:
             return self.plan.total_steps
-        return math.ceil(self.plan.total_steps * self.material.train_count / seen)
+        return math.ceil(self.plan.total_steps * self.material.train.scale)
 
     @cached_property
     def loads(self) -> list[list[Load]]:
@@ -226,12 +209,17 @@ class Planner:
         section = self.recipe.eval
         short = section.model_copy(update={"audio_context": "cut"})
         tuned_short = self.recipe.train.audio_context != "full" and section.audio_context == "full"
+        scored, others = self.material.scored, self.material.scored_too
         stages = {"load": self._loading()}
         if section.before:
-            stages["score before"] = self._scoring(section, adapted=False)
-        stages |= {"train": self._training(), "score after": self._scoring(section, adapted=True)}
+            stages["score before"] = self._scoring(scored, section, adapted=False)
+            for name, rows in others.items():
+                stages[f"score before on {name}"] = self._scoring(rows, section, adapted=False)
+        stages |= {"train": self._training(), "score after": self._scoring(scored, section, adapted=True)}
+        for name, rows in others.items():
+            stages[f"score after on {name}"] = self._scoring(rows, section, adapted=True)
         if tuned_short and section.short_context:
-            stages["score after, cut context"] = self._scoring(short, adapted=True)
+            stages["score after, cut context"] = self._scoring(scored, short, adapted=True)
         if self.recipe.merge.enabled and self.recipe.adapter.method != "full":
             stages["merge"] = self._merging()
         return stages
@@ -263,7 +251,8 @@ class Planner:
         seconds[f"start {self.arithmetic.quantize}"] = 1.0
         if self.recipe.eval.steps is not None:
             times = math.ceil(self.steps / self.recipe.eval.steps)
-            for name, amount in self._scoring(self.recipe.eval, adapted=True).seconds.items():
+            scored = self._scoring(self.material.scored, self.recipe.eval, adapted=True)
+            for name, amount in scored.seconds.items():
                 seconds[name] = seconds.get(name, 0.0) + times * amount
         held = weights_held(self.model, self.arithmetic)
         held += learning_held(self.model, self.recipe.train.optimizer)
@@ -276,24 +265,17 @@ class Planner:
         """Return the bytes of the encoder states that this process keeps."""
         seen = [load for loads in self.loads for load in loads]
         positions = sum(load.positions for load in seen) / sum(len(load.windows) for load in seen)
-        count = self.material.train_count or len(self.material.train)
-        return int(positions * count * self.model.config.d_model * STATE_BYTES / self.world_size)
+        rows = self.material.rows_to_keep / self.world_size
+        return int(positions * rows * self.model.config.d_model * STATE_BYTES)
 
-    def _scoring(self, section: EvalSection, *, adapted: bool) -> StageTerms:
+    def _scoring(self, rows: Rows, section: EvalSection, *, adapted: bool) -> StageTerms:
         model = self.model if adapted else replace(self.model, layers=_bare(self.model))
-        rows = list(draw_evenly(self.material.scored, section.max_utterances))
-        batches = list(scored_batches(rows, section))
+        batches = list(scored_batches(list(draw_evenly(rows.seen, section.max_utterances)), section))
         work = scoring_work(model, batches, self.arithmetic)
-        seconds = time_terms(work.times(self._scored_share(section) / self.world_size), self.arithmetic)
+        seconds = time_terms(work.times(_scored_share(rows, section) / self.world_size), self.arithmetic)
         held = weights_held(self.model, self.arithmetic)
         memory = scoring_terms(model, batches, self.arithmetic)
         return StageTerms({**seconds, "score": 1.0}, memory, held, self.arithmetic)
-
-    def _scored_share(self, section: EvalSection) -> float:
-        """Return how many times the rows that were looked at are scored."""
-        seen, count = len(self.material.scored), self.material.scored_count
-        wanted = min(section.max_utterances or math.inf, seen if count is None else count)
-        return wanted / min(section.max_utterances or seen, seen)
 
     def _merging(self) -> StageTerms:
         exact = Arithmetic("fp32", "none", self.machine.device.type)
@@ -337,6 +319,13 @@ class Planner:
         if section.encoder_cache == "disk" and not encoder_learns(self.model):
             disk["encoder states"] = self._states_bytes() * self.world_size
         return disk
+
+
+def _scored_share(rows: Rows, section: EvalSection) -> float:
+    """Return how many times the rows that were looked at are scored."""
+    seen = len(rows.seen)
+    wanted = min(section.max_utterances or math.inf, seen if rows.count is None else rows.count)
+    return wanted / min(section.max_utterances or seen, seen)
 
 
 def _bare(model: Blueprint) -> tuple[Linear, ...]:

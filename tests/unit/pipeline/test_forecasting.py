@@ -48,6 +48,57 @@ def test_epochs_become_the_steps_that_training_takes(root):
     assert plan.forecast.steps == 3 * -(-144 // 8)
 
 
+def test_a_mixture_is_planned_with_all_that_is_learned_and_scored(root):
+    english = {"source": str(root / "tests/data/prompts/en"), "language": "en", "eval": "test"}
+    mix = [{**english, "train": "train", "share": 0.2}, {**english, "train": None, "name": "kept"}]
+    plan = check(
+        "lora-librispeech",
+        model=BASE,
+        data=spoken(root, mix=mix),
+        train={"max_steps": None, "epochs": 2},
+        eval={"short_context": False},
+    )
+    alone = check("lora-librispeech", model=BASE, data=spoken(root), train={"max_steps": None, "epochs": 2})
+    assert plan.fits, plan.problems
+    assert plan.forecast.steps == 2 * -(-(144 + 36) // 8)
+    assert plan.forecast.stages["train"].seconds > 1.1 * alone.forecast.stages["train"].seconds
+    assert [name for name in plan.forecast.stages if name.startswith("score")] == [
+        "score before",
+        "score before on en",
+        "score before on kept",
+        "score after",
+        "score after on en",
+        "score after on kept",
+    ]
+    assert any(sentence.startswith("kept: eval: test of") for sentence in plan.sentences)
+
+
+@pytest.mark.parametrize(
+    ("mix", "word"),
+    [
+        ([{"source": "missing.jsonl", "share": 0.2}], "missing.jsonl"),
+        ([{"source": "{en}", "language": "en", "train": "lessons"}], "lessons"),
+        ([{"source": "{en}", "language": "en", "share": 0.6}, {"source": "{en}", "share": 0.5}], "shares"),
+    ],
+)
+def test_what_would_stop_the_run_of_a_mixture_is_a_problem(root, mix, word):
+    english = str(root / "tests/data/prompts/en")
+    named = [{**one, "source": one["source"].format(en=english)} for one in mix]
+    plan = check("lora-librispeech", model=BASE, data=spoken(root, mix=named))
+    told = [problem for problem in plan.problems if word in problem]
+    assert len(told) == 1, plan.problems
+
+
+def test_processes_on_one_cpu_share_the_memory_that_is_free(root, monkeypatch):
+    alone = check("lora-librispeech", model=BASE, data=spoken(root), train={"max_steps": 20})
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.setenv(name, "2")
+    both = check("lora-librispeech", model=BASE, data=spoken(root), train={"max_steps": 20})
+    assert both.free_memory_bytes < 0.7 * alone.free_memory_bytes
+    assert any("2 processes" in note for note in both.notes)
+    assert both.forecast.steps == alone.forecast.steps
+
+
 def test_problems_are_told_all_at_once(root, tmp_path):
     plan = check(
         "lora-librispeech",
