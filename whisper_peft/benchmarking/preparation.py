@@ -105,7 +105,7 @@ def prepare(
         DataError: If there is nothing to learn from.
         ModelError: If there is no such model.
     """
-    plain = recipe.model_copy(update={"augment": AugmentSection(), "targets": TargetSection()})
+    plain = _without_what_only_ours_has(recipe)
     for overrides in (ours, reference):
         _refuse_unlike(apply_overrides(plain, overrides), trains=trains)
     speech = open_speech(plain)
@@ -142,8 +142,17 @@ def prepare(
     )
 
 
+def _without_what_only_ours_has(recipe: Recipe) -> Recipe:
+    plain = recipe.model_copy(update={"augment": AugmentSection(), "targets": TargetSection()})
+    if recipe.data.text_case != "restore":
+        return plain
+    return plain.model_copy(update={"data": recipe.data.model_copy(update={"text_case": "sentence"})})
+
+
 def _left_out(recipe: Recipe, plain: Recipe) -> Iterator[str]:
     """Say what the recipe asks for and the reference has not."""
+    if recipe.data.text_case != plain.data.text_case:
+        yield "text is not restored: both sides learn it in sentence case"
     for what, is_so in (
         ("augmentation is", recipe.augment != plain.augment),
         ("targets are", recipe.targets != plain.targets),

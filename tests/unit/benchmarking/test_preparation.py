@@ -63,6 +63,13 @@ def test_few_steps_take_as_many_rows_and_many_steps_whole_epochs():
     assert (len(many), epochs) == (40, 3)
 
 
+def test_restored_text_is_sentence_case_on_both_sides_and_said(recipe, narrow_model, tmp_path):
+    both = prepared(recipe(narrow_model, data={"text_case": "restore"}), tmp_path)
+    assert any("not restored" in sentence for sentence in both.sentences)
+    assert read_recipe(tmp_path / "ours.yaml").data.text_case == "sentence"
+    assert all(row.text == f" {row.text[1:].capitalize()}" for row in both.train)
+
+
 def test_augmentation_is_left_out_and_said(recipe, narrow_model, tmp_path):
     noisy = recipe(narrow_model, augment={"gain": {"p": 1.0}})
     both = prepared(noisy, tmp_path)
