@@ -36,6 +36,8 @@ class Transcribe:
     """Text that comes before, for style and spelling."""
     hotwords: tuple[str, ...] = ()
     """Words to expect, such as names."""
+    previous_text: bool = False
+    """Tell each window of a recording over 30 s what was written before it, as openai-whisper does."""
     audio_context: Literal["full", "cut", "auto"] = "auto"
     """full: 30 s. cut: as long as the speech, for models tuned so. auto: cut where that did no harm."""
     output_dir: Path | None = None
@@ -58,6 +60,7 @@ def run_transcribe(words: list[str]) -> None:
         command.audio,
         prompt=command.prompt,
         hotwords=command.hotwords,
+        previous_text=command.previous_text,
         audio_context=command.audio_context,
         output_dir=command.output_dir,
         formats=command.formats,

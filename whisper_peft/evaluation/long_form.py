@@ -1,7 +1,7 @@
 """Recordings of any length: Whisper's own windows of 30 s, each moved on to where the last segment ended.
 
-The rules are openai-whisper's (`transcribe.py`), without its temperature fallback and without carrying text
-from window to window: a recording is transcribed the same twice, and a loop cannot spread.
+The rules are openai-whisper's (`transcribe.py`), without its temperature fallback: a recording is transcribed
+the same twice. Windows are told the text before them only when asked, so that a loop cannot spread.
 """
 
 from __future__ import annotations

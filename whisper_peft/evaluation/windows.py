@@ -48,7 +48,8 @@ class OpenRecording:
         timed: Whether it is cut into segments.
         floor: Least feature value of any of its windows.
         position: Samples that are done with.
-        written: Text tokens written so far, for windows that are told what came before.
+        written: Tokens written so far, for windows that are told what came before: with their timestamps, as
+            openai-whisper tells them. Words without their times would say that none are wanted.
     """
 
     place: int
@@ -95,7 +96,7 @@ class OpenRecording:
             text = text_of(whisper, segment.tokens)
             if text.strip():
                 self.texts.append(text)
-                self.written += [token for token in segment.tokens if token < whisper.tokenizer.eos_token_id]
+                self.written += segment.tokens if segment.start_s < segment.end_s else ()
                 self.segments.append(
                     Segment(start_s + segment.start_s, start_s + segment.end_s, text.strip())
                 )

@@ -186,6 +186,7 @@ def transcribe(
     model: Overrides | None = None,
     prompt: str | None = None,
     hotwords: Sequence[str] = (),
+    previous_text: bool = False,
     audio_context: ContextChoice = "auto",
     output_dir: str | Path | None = None,
     formats: Sequence[str] = (),
@@ -200,6 +201,8 @@ def transcribe(
         model: Fields of the section to override, such as `{"language": "fr"}`.
         prompt: Text that is taken to come before, which sets style and vocabulary.
         hotwords: Words to expect.
+        previous_text: Tell each window of a recording over 30 s what was written before it, as openai-whisper
+            does. Names and style hold on, and so do mistakes.
         audio_context: full: 30 s, as Whisper was trained; cut: as long as the speech, which is faster and
             needs a model tuned so; auto: cut where the run measured a WER at most half a point higher there.
         output_dir: Where to write the files of `formats`. None: the current folder.
@@ -233,6 +236,7 @@ def transcribe(
         task=recipe.model.task,
         prompt=prompt,
         hotwords=hotwords,
+        previous_text=previous_text,
         audio_context=choose_context(run_or_model, audio_context),
         on_finished=keep,
         on_refused=on_refused,

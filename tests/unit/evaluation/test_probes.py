@@ -8,7 +8,7 @@ import pytest
 from whisper_peft.data.decoding import decode
 from whisper_peft.data.no_speech import Quiet
 from whisper_peft.evaluation import windows
-from whisper_peft.evaluation.generation import generate_transcripts, text_of
+from whisper_peft.evaluation.generation import generate_transcripts, text_of, token_id
 from whisper_peft.evaluation.probes import suite
 from whisper_peft.evaluation.probes.long_form import probe_long_form
 from whisper_peft.evaluation.probes.silence import probe_silence, quiet_clips
@@ -113,6 +113,9 @@ def test_windows_are_told_what_was_written_before_only_when_asked(tiny_en, promp
     told = text_of(tiny_en, prefixes[1]).strip()
     assert len(told) > 10
     assert transcript.text.startswith(told)
+    begin = token_id(tiny_en, "<|notimestamps|>") + 1
+    assert prefixes[1][1] == begin  # the words come with their times
+    assert begin < prefixes[1][-2] <= begin + 1500
 
 
 def test_long_recordings_are_scored_both_ways(tiny_en, prompts):
