@@ -359,7 +359,7 @@ def test_merge_says_how_far_the_merged_model_is(called, capsys):
 
 def test_transcribe_takes_many_recordings(called, capsys):
     words = "transcribe RUN a.wav b.wav --model.language fr --formats srt vtt --output-dir OUT --hotwords Zoé"
-    assert exit_code(*words.split()) == 0
+    assert exit_code(*words.split(), "--previous-text") == 0
     assert called.args == ("RUN", (Path("a.wav"), Path("b.wav")))
     called.kwargs["on_finished"](Transcript("b.wav", "Bonjour.", "fr", 1.0))
     assert capsys.readouterr().out == "b.wav: Bonjour.\n"
@@ -368,6 +368,7 @@ def test_transcribe_takes_many_recordings(called, capsys):
         "model": {"language": "fr"},
         "prompt": None,
         "hotwords": ("Zoé",),
+        "previous_text": True,
         "audio_context": "auto",
         "output_dir": Path("OUT"),
         "formats": ("srt", "vtt"),

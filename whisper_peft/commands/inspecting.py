@@ -30,7 +30,7 @@ class Inspect:
     """Look through speech before anything is learned from it, and say which rows to drop or to check."""
 
     source: Annotated[Positional[str], arg(metavar="SOURCE")]
-    """A path of any known kind, or a name on the Hub."""
+    """A path of any known kind, a name on the Hub, or a recipe's YAML file, for all the speech it names."""
     decode: bool = True
     """Decode recordings. Without, only their headers are read."""
     listen: bool = False

@@ -8,6 +8,7 @@ counted exactly, and is scaled up by the share that stays.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,11 +49,10 @@ class ContentIndex:
         """Contents that each kept one stands for: 1 as long as all are kept."""
         return int(2**self.halvings)
 
-    @property
-    def repeated_rows(self) -> int:
-        """Rows whose content lay in an earlier one of the same split, estimated from the sample."""
-        within = (count - 1 for splits in self._again.values() for count in splits.values() if count)
-        return self.scale * sum(within)
+    def repeated_rows(self, among: Collection[int]) -> int:
+        """Return how many rows of some splits have a content of an earlier one in the same split."""
+        counts = (splits[split] for splits in self._again.values() for split in among)
+        return self.scale * sum(count - 1 for count in counts if count)
 
     def add(self, digest: bytes, row_id: str, split: int, *, note: bytes = b"") -> FirstPlace | None:
         """Note where a content lies; return the first row that it was in, if there was one before."""

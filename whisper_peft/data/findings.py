@@ -89,7 +89,7 @@ class SplitFigures:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Rows of a split whose audio, sentence or speaker also lies in another one."""
+    """Rows of a split whose audio, sentence or speaker also lies in another one, maybe of another source."""
 
     by: Literal["audio", "sentence", "speaker"]
     split: str
@@ -167,6 +167,9 @@ class Inspection:
         concerns: Rows that stand out, by reason, all of them.
         suspects: Those of them that are listed, at most some hundreds a reason.
         notes: What was cut short or estimated.
+        name: Name of a source that is mixed in; None of the main one.
+        mixed: The same of each source that is mixed in. What splits of two sources share is told of the
+            scored one.
     """
 
     source: str
@@ -185,6 +188,13 @@ class Inspection:
     suspects: tuple[Suspect, ...] = field(repr=False)
     listening: ListeningFigures | None = None
     notes: tuple[str, ...] = ()
+    name: str | None = None
+    mixed: tuple[Inspection, ...] = ()
+
+    @property
+    def all_sources(self) -> tuple[Inspection, ...]:
+        """The main source and those that are mixed in."""
+        return (self, *self.mixed)
 
     @property
     def hours(self) -> float:
@@ -198,4 +208,5 @@ class Inspection:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""
-        return {**asdict(self), "hours": self.hours, "utterances": self.utterances}
+        counted = {"hours": self.hours, "utterances": self.utterances}
+        return {**asdict(self), **counted, "mixed": [one.to_dict() for one in self.mixed]}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whisper_peft.data.kinds import PATH_SUFFIXES
-from whisper_peft.data.sources import Source, open_split
+from whisper_peft.data.sources import Source, open_split, open_splits
 from whisper_peft.data.splits import Role
 from whisper_peft.errors import DataError, RecipeError
 from whisper_peft.recipe.sections import DataSection, MixedSource, SpeechFields
@@ -85,11 +86,25 @@ def open_mixed(main: DataSection, place: int, which: Role) -> NamedSource:
         >>> [row.id for row in open_mixed(DataSection(mix=(mixed,)), 0, "train")]
         ['old/row:0']
     """
+    with _in_words_of_mix(place):
+        opened = open_split(section_of(main.mix[place], main), which)
+    return _named(main, place, opened)
+
+
+def open_mixed_splits(main: DataSection, place: int) -> tuple[NamedSource, ...]:
+    """Open every split of the source `main.mix[place]`, or all rows of one that has none.
+
+    Raises:
+        DataError: If the source is missing, in the words of its own fields.
+        RecipeError: If two sources were given one name.
+    """
+    with _in_words_of_mix(place):
+        opened = open_splits(section_of(main.mix[place], main))
+    return tuple(_named(main, place, source) for source in opened)
+
+
+def _named(main: DataSection, place: int, opened: Source) -> NamedSource:
     mixed = main.mix[place]
-    try:
-        opened = open_split(section_of(mixed, main), which)
-    except DataError as error:
-        raise DataError(*(_of_mix(text, place) for text in (error.what, error.why, error.todo))) from None
     return NamedSource(opened, mixed_names(main.mix)[place], mixed.language, mixed.task)
 
 
@@ -138,6 +153,14 @@ def _base_name(source: object) -> str:
     name = Path(source).expanduser().absolute().name
     ending = next((suffix for suffix in PATH_SUFFIXES if name.endswith(suffix)), "")
     return name.removesuffix(ending) or "source"
+
+
+@contextmanager
+def _in_words_of_mix(place: int) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        raise DataError(*(_of_mix(text, place) for text in (error.what, error.why, error.todo))) from None
 
 
 def _of_mix(text: str, place: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from whisper_peft.data.acoustics import Acoustics
@@ -58,15 +58,15 @@ class RecordingSurvey:
         if row.acoustics is not None:
             yield from self._add_acoustics(row.acoustics)
 
-    def figures(self) -> AudioFigures:
-        """Return what was counted."""
+    def figures(self, splits: Collection[int]) -> AudioFigures:
+        """Return what was counted; repeats are those within each of the splits."""
         return AudioFigures(
             durations_s=self._durations.summary(),
             letters_per_second=self.rates.summary(),
             formats=dict(self._formats.most_common()),
             sampling_rates=dict(self._sampling_rates.most_common()),
             channels=dict(self._channels.most_common()),
-            repeated=self.contents.repeated_rows,
+            repeated=self.contents.repeated_rows(splits),
             silence_share=self._silence.summary(),
             clipping_share=self._clipping.summary(),
             snr_db=self._snr.summary(),

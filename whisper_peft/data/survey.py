@@ -30,17 +30,34 @@ MOST_LISTED = 500
 """Rows that are listed for each reason; all are counted."""
 
 
-def scored_first(splits: Sequence[str]) -> list[str]:
-    """Return splits with those that are scored before those that are trained on.
+@dataclass(frozen=True, slots=True)
+class SurveyedSplit:
+    """A split whose rows are looked at.
 
-    So it is the training row that is named where both have a recording: a score is only comparable while
-    its split stays whole.
-
-    Example:
-        >>> scored_first(["train", "dev", "test"])
-        ['dev', 'test', 'train']
+    Attributes:
+        name: Its name in its source.
+        is_scored: Whether its rows are to be scored.
+        source: Name of a source that is mixed in; None of the main one.
     """
-    return sorted(splits, key=lambda name: not is_for_scoring(name) or is_for_training(name))
+
+    name: str
+    is_scored: bool
+    source: str | None = None
+
+    @classmethod
+    def named(cls, name: str, source: str | None = None) -> SurveyedSplit:
+        """Return a split that is scored if its name says so.
+
+        Example:
+            >>> SurveyedSplit.named("test", "old").label, SurveyedSplit.named("test").is_scored
+            ('old/test', True)
+        """
+        return cls(name, is_for_scoring(name) and not is_for_training(name), source)
+
+    @property
+    def label(self) -> str:
+        """Its name among the splits of all sources."""
+        return self.name if self.source is None else f"{self.source}/{self.name}"
 
 
 @dataclass
@@ -54,15 +71,21 @@ class _SplitTally:
 
 @dataclass
 class Survey:
-    """Gathers what rows tell, alone and beside each other.
+    """Gathers what the rows of a source tell, alone and beside each other.
+
+    Those of several sources share the splits, and the indices of their `transcripts` and `recordings`: so
+    each knows what also lies in the others.
 
     Args:
-        splits: Names of the splits, those that are scored first.
+        splits: Those of all sources, the scored ones first: so it is the training row that is named where
+            both have a recording. A score is only comparable while its split stays whole.
         label_length: Decoder positions that a row's text takes; None where no model is named.
+        source: Name of the source, as its splits have it.
     """
 
-    splits: Sequence[str]
+    splits: Sequence[SurveyedSplit]
     label_length: Callable[[RowFacts], int] | None = None
+    source: str | None = None
     refused: Counter[str] = field(default_factory=Counter)
     concerns: Counter[str] = field(default_factory=Counter)
     transcripts: TranscriptSurvey = field(default_factory=TranscriptSurvey)
@@ -94,6 +117,11 @@ class Survey:
         for reason in itertools.chain(*told):
             self.name(row, reason)
 
+    def compare(self, row: RowFacts) -> None:
+        """Note the recording and the words of a row of another source, for what is shared with it."""
+        self.transcripts.sentences.add(sentence_digest(row.text), row.id, row.split)
+        self.recordings.contents.add(row.recording, row.id, row.split)
+
     def finish(self) -> None:
         """Name the rows that only stand out beside all the others."""
         for row, reason in self.transcripts.others():
@@ -120,15 +148,21 @@ class Survey:
         """Return how much speech each split holds."""
         return tuple(
             SplitFigures(
-                name=name,
+                name=self.splits[split].name,
                 rows=tally.rows,
                 usable=tally.usable,
                 hours=tally.seconds / 3600,
                 speakers=len(tally.speakers) or None,
                 languages=tuple(sorted(tally.languages)),
             )
-            for name, tally in zip(self.splits, self._tallies, strict=True)
+            for split in self.own_splits
+            for tally in [self._tallies[split]]
         )
+
+    @property
+    def own_splits(self) -> tuple[int, ...]:
+        """Numbers of the splits of this source."""
+        return tuple(number for number, split in enumerate(self.splits) if split.source == self.source)
 
     def label_figures(self, model: str) -> LabelFigures | None:
         """Return how long the labels are; None where no model told."""
@@ -136,16 +170,20 @@ class Survey:
         return LabelFigures(model, tokens, self.refused["label-too-long"]) if tokens else None
 
     def leaks(self) -> tuple[Leak, ...]:
-        """Return what a split shares with one that comes after it, the scored ones first."""
+        """Return what scored splits share with those that come after them, of any source.
+
+        Speakers are compared within a source: the same name in another one may be somebody else.
+        """
         return tuple(
             leak
-            for split in range(len(self.splits))
+            for split in self.own_splits
             for other in range(split + 1, len(self.splits))
-            if is_for_scoring(self.splits[split])
+            if self.splits[split].is_scored
             for leak in self._shared(split, other)
         )
 
     def _shared(self, split: int, other: int) -> Iterator[Leak]:
+        # speakers of other sources are counted by their own surveys
         mine, theirs = self._tallies[split], self._tallies[other]
         spoken = sum(count for speaker, count in mine.speakers.items() if speaker in theirs.speakers)
         shared: dict[Literal["audio", "sentence", "speaker"], int] = {
@@ -155,7 +193,7 @@ class Survey:
         }
         for by, rows in shared.items():
             if rows:
-                names = self.splits[split], self.splits[other]
+                names = self.splits[split].label, self.splits[other].label
                 yield Leak(by, *names, rows, min(rows / max(mine.usable, 1), 1.0))
 
     def _too_many_tokens(self, row: RowFacts) -> Reason | None:
@@ -180,8 +218,9 @@ class Survey:
         first = self.recordings.contents.add(row.recording, row.id, row.split, note=words)
         if first is None:
             return
-        same = f"the recording of {first.row_id} in {self.splits[first.split]}"
-        if first.split != row.split and is_for_scoring(self.splits[first.split]):
+        there = self.splits[first.split]
+        same = f"the recording of {first.row_id} in {there.label}"
+        if first.split != row.split and there.is_scored:
             yield Reason("leaked-audio", same)
         elif first.note == words:
             yield Reason("repeated-audio", same)
@@ -207,7 +246,7 @@ class Survey:
     def _suspect(self, row: RowFacts, reasons: Sequence[Reason]) -> Suspect:
         return Suspect(
             id=row.id,
-            split=self.splits[row.split],
+            split=self.splits[row.split].name,
             audio=row.audio,
             text=row.text,
             reasons=tuple(reasons),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from whisper_peft.data.contents import ContentIndex
@@ -94,8 +94,8 @@ class TranscriptSurvey:
         """Case and punctuation, told from a sample."""
         return text_style(self._sample)
 
-    def figures(self) -> TextFigures:
-        """Return what was counted."""
+    def figures(self, splits: Collection[int]) -> TextFigures:
+        """Return what was counted; repeats are those within each of the splits."""
         scripts: Counter[str] = Counter()
         for (_, script), count in self._scripts.items():
             scripts[script or "none"] += count
@@ -106,7 +106,7 @@ class TranscriptSurvey:
             digits_share=self._with_digits / total,
             scripts={script: count / total for script, count in scripts.most_common()},
             rare_signs=self._rare_signs(),
-            repeated_sentences=self.sentences.repeated_rows,
+            repeated_sentences=self.sentences.repeated_rows(splits),
         )
 
     def _rare_signs(self) -> dict[str, int]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from whisper_peft.data.findings import Leak
 from whisper_peft.data.row_facts import known_facts
 from whisper_peft.data.sources import Source
-from whisper_peft.data.survey import Survey
+from whisper_peft.data.survey import Survey, SurveyedSplit
 from whisper_peft.pipeline.speech import TrainingRows
 from whisper_peft.reporting.figures import count, share
 from whisper_peft.reporting.findings_text import leak_sentence
 from whisper_peft.types import Utterance
 
+NOTHING_MIXED: Mapping[str, Iterable[Utterance]] = {}
+
 NOTABLE_SHARE = 0.01
 """Sentences and speakers that fewer scored rows share with the training rows are not worth a line."""
 
-SCORED, TRAINED = "eval", "train"
+SCORED, TRAINED = SurveyedSplit("eval", is_scored=True), SurveyedSplit("train", is_scored=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +56,25 @@ def looked_over(rows: TrainingRows, scored: Source) -> tuple[TrainingRows, tuple
     """
     if rows.check is None or scored.is_stream:
         return rows, ()
-    look = look_first(rows.check.kept, scored)
-    shared = {leak.by: leak.share for leak in look.leaks}
+    mixed = {one.speech.name: one.check.kept for one in rows.mixed if one.check is not None}
+    look = look_first(rows.check.kept, scored, mixed)
+    by_share = sorted(look.leaks, key=lambda leak: leak.share)
+    shared = {leak.by: leak.share for leak in by_share}  # of several sources, the one that shares most
     found = {"standing_out": look.concerns, "scored_share_trained_on": shared}
     return replace(rows, record=rows.record.model_copy(update=found)), tuple(look.sentences())
 
 
-def look_first(trained: Iterable[Utterance], scored: Iterable[Utterance]) -> FirstLook:
+def look_first(
+    trained: Iterable[Utterance],
+    scored: Iterable[Utterance],
+    mixed: Mapping[str, Iterable[Utterance]] = NOTHING_MIXED,
+) -> FirstLook:
     """Look at what rows say of themselves: texts, speakers, and durations where they are known.
+
+    Args:
+        trained: Rows of the main source to learn from.
+        scored: Its rows to score.
+        mixed: Rows of other sources to learn from, by name: what they share with the scored ones is told.
 
     Example:
         >>> from pathlib import Path
@@ -69,11 +82,15 @@ def look_first(trained: Iterable[Utterance], scored: Iterable[Utterance]) -> Fir
         >>> list(look_first(rows[:3], rows[3:]).sentences())
         ['1 rows of eval (100.0 %) have a speaker of train: a score tells little of new voices']
     """
-    survey = Survey((SCORED, TRAINED))
+    splits = [SCORED, TRAINED, *(SurveyedSplit("train", is_scored=False, source=name) for name in mixed)]
+    survey = Survey(splits)
     for split, rows in enumerate((scored, trained)):
         for row in rows:
             survey.add(known_facts(row, split))
     survey.finish()
-    suspects = [one for one in survey.suspects() if one.split == TRAINED]
+    for split, rows in enumerate(mixed.values(), 2):
+        for row in rows:
+            survey.compare(known_facts(row, split))
+    suspects = [one for one in survey.suspects() if one.split == TRAINED.name]
     concerns = Counter(reason.name for one in suspects for reason in one.reasons)
     return FirstLook(survey.split_figures()[1].usable, len(suspects), survey.leaks(), dict(concerns))

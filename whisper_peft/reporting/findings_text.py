@@ -16,22 +16,38 @@ TEXT_WIDTH = 60
 
 
 def inspection_text(inspection: Inspection) -> str:
-    """Return what was found as aligned lines, then what to drop and what to check, each with the reason."""
-    lines = [inspection.what]
-    if inspection.command is not None:
-        lines.append(f"to learn from it: {inspection.command}")
-    told = [*facts(inspection), *(("leakage", leak_sentence(leak)) for leak in inspection.leaks)]
-    width = max(len(label) for label, _ in told) + 2
-    lines += [f"{label:<{width}}{text}" for label, text in told]
-    lines += [f"note: {note}" for note in inspection.notes]
-    lines += ["", verdict(inspection)]
+    """Return what was found as aligned lines, then what to drop and what to check, each with the reason.
+
+    Each source of a mixture has lines of its own.
+    """
+    lines = [line for source in inspection.all_sources for line in (*_source_lines(source), "")]
+    notes = [f"note: {note}" for note in inspection.notes]
+    lines += [*notes, ""] if notes else []
+    lines.append(verdict(inspection))
     lines += [
         f"  {action:<6}{rows:>7}  {name}: {why}" for name, rows, action, why in concern_rows(inspection)
     ]
-    lines += [_suspect_line(one) for one in inspection.suspects[:MOST_SHOWN]]
-    if len(inspection.suspects) > MOST_SHOWN:
-        lines.append(f"  and {count(len(inspection.suspects) - MOST_SHOWN)} more (--output-dir lists them)")
+    suspects = all_suspects(inspection)
+    lines += [_suspect_line(one) for one in suspects[:MOST_SHOWN]]
+    if len(suspects) > MOST_SHOWN:
+        lines.append(f"  and {count(len(suspects) - MOST_SHOWN)} more (--output-dir lists them)")
     return "\n".join(lines)
+
+
+def _source_lines(source: Inspection) -> Iterator[str]:
+    yield source.what if source.name is None else f"{source.name}, mixed in: {source.what}"
+    if source.command is not None:
+        yield f"to learn from it: {source.command}"
+    told = [*facts(source), *(("leakage", leak_sentence(leak)) for leak in source.leaks)]
+    width = max(len(label) for label, _ in told) + 2
+    yield from (f"{label:<{width}}{text}" for label, text in told)
+
+
+def all_suspects(inspection: Inspection) -> list[Suspect]:
+    """Return the rows of all sources that stand out, the gravest first."""
+    gravity = {name: place for place, name in enumerate(ACTIONS)}
+    found = (one for source in inspection.all_sources for one in source.suspects)
+    return sorted(found, key=lambda one: min(gravity.get(reason.name, -1) for reason in one.reasons))
 
 
 def facts(inspection: Inspection) -> Iterator[tuple[str, str]]:
@@ -72,18 +88,22 @@ def verdict(inspection: Inspection) -> str:
 
     Rows are counted once however many reasons there are, as far as they are listed.
     """
-    actions = Counter(one.action for one in inspection.suspects)
+    actions = Counter(one.action for one in all_suspects(inspection))
+    rows = count(sum(source.rows for source in inspection.all_sources))
     if not actions:
-        return f"Nothing stands out in {count(inspection.rows)} rows."
+        return f"Nothing stands out in {rows} rows."
     return (
-        f"Of {count(inspection.rows)} rows, {count(actions['drop'])} are better dropped and "
+        f"Of {rows} rows, {count(actions['drop'])} are better dropped and "
         f"{count(actions['check'])} worth a look."
     )
 
 
 def concern_rows(inspection: Inspection) -> list[tuple[str, int, str, str]]:
     """Return each reason with its rows, what to do with them and why, the gravest first."""
-    found = Counter(inspection.refused) + Counter(inspection.concerns)
+    found = Counter[str]()
+    for source in inspection.all_sources:
+        found.update(source.refused)
+        found.update(source.concerns)
     order = {name: place for place, name in enumerate(ACTIONS)}
     names = sorted(found, key=lambda name: (order.get(name, -1), name))
     return [(name, found[name], *ACTIONS.get(name, UNREADABLE)) for name in names]

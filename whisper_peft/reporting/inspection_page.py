@@ -6,7 +6,7 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from whisper_peft.data.findings import Inspection, Suspect
 from whisper_peft.reporting import figures
-from whisper_peft.reporting.findings_text import concern_rows, facts, leak_sentence, verdict
+from whisper_peft.reporting.findings_text import all_suspects, concern_rows, facts, leak_sentence, verdict
 from whisper_peft.reporting.histograms import Histogram, histogram
 from whisper_peft.reporting.run_report import write_text
 
@@ -51,11 +51,11 @@ def write_inspection(inspection: Inspection, clips: Clips, folder: Path) -> Path
     """
     plain = json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False)
     write_text(folder / INSPECTION_FILE, plain + "\n")
-    write_text(folder / SUSPECTS_FILE, suspects_csv(inspection.suspects))
+    write_text(folder / SUSPECTS_FILE, suspects_csv(all_suspects(inspection)))
     return write_text(folder / INSPECTION_PAGE, render_inspection(inspection, clips))
 
 
-def suspects_csv(suspects: tuple[Suspect, ...]) -> str:
+def suspects_csv(suspects: Sequence[Suspect]) -> str:
     """Return the rows as CSV (RFC 4180), with an empty column for the text as it should be.
 
     Example:
@@ -101,13 +101,13 @@ def render_inspection(inspection: Inspection, clips: Clips) -> str:
     return templates.get_template("inspection.html").render(
         inspection=inspection,
         form=figures,
-        facts=list(facts(inspection)),
+        sources=[(source, list(facts(source)), histograms(source)) for source in inspection.all_sources],
         verdict=verdict(inspection),
         concerns=concern_rows(inspection),
-        leaks=[leak_sentence(leak) for leak in inspection.leaks],
-        histograms=histograms(inspection),
+        leaks=[leak_sentence(leak) for source in inspection.all_sources for leak in source.leaks],
         played=played,
         listed=listed[:MOST_WITHOUT_CLIP],
+        suspect_count=len(played) + len(listed),
         clips_bytes=sum(map(len, clips.values())),
         suspects_file=SUSPECTS_FILE,
     )
@@ -117,7 +117,7 @@ def shown(inspection: Inspection, clips: Clips) -> tuple[list[ShownSuspect], lis
     """Return the rows that can be played, and the others."""
     rows = [
         ShownSuspect(one, _data_uri(clips[one.split, one.id]) if (one.split, one.id) in clips else None)
-        for one in inspection.suspects
+        for one in all_suspects(inspection)
     ]
     return [row for row in rows if row.clip], [row for row in rows if not row.clip]
 

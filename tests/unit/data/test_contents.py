@@ -11,7 +11,8 @@ def test_repeats_within_a_split_and_shared_rows_between_splits_are_told_apart():
     index = ContentIndex()
     for content, split in [("a", 0), ("b", 0), ("a", 1), ("a", 1), ("c", 1), ("b", 0)]:
         index.add(digest(content), content, split)
-    assert index.repeated_rows == 2
+    assert index.repeated_rows([0, 1]) == 2
+    assert index.repeated_rows([1]) == 1
     assert index.shared_rows(0, 1) == 1
     assert index.shared_rows(1, 0) == 2
 
@@ -23,7 +24,7 @@ def test_a_full_index_estimates_what_a_whole_one_counts():
             index.add(digest(place % 30_000), str(place), split=int(place >= 20_000))
     assert small.halvings == 5
     assert len(small._first) <= 1_000
-    assert whole.repeated_rows == 0
+    assert whole.repeated_rows([0, 1]) == 0
     assert whole.shared_rows(0, 1) == 10_000
     assert 0.8 < small.shared_rows(0, 1) / 10_000 < 1.2
 

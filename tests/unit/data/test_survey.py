@@ -4,9 +4,12 @@ from dataclasses import replace
 import pytest
 
 from whisper_peft.data.acoustics import Acoustics
+from whisper_peft.data.contents import ContentIndex
 from whisper_peft.data.findings import Reason
+from whisper_peft.data.recording_survey import RecordingSurvey
 from whisper_peft.data.row_facts import AudioFormat, RowFacts
-from whisper_peft.data.survey import MOST_LISTED, Survey, scored_first
+from whisper_peft.data.survey import MOST_LISTED, Survey, SurveyedSplit
+from whisper_peft.data.transcript_survey import TranscriptSurvey
 
 
 def row(row_id, text="A quiet sentence of some words.", *, split=0, recording=None, **changes):
@@ -26,7 +29,7 @@ def row(row_id, text="A quiet sentence of some words.", *, split=0, recording=No
 
 
 def surveyed(rows, splits=("test", "train"), **options):
-    survey = Survey(splits, **options)
+    survey = Survey([SurveyedSplit.named(name) for name in splits], **options)
     for one in rows:
         survey.add(one)
     survey.finish()
@@ -69,13 +72,57 @@ def test_leaks_are_told_by_audio_sentence_and_speaker():
     assert leaks == {"sentence": ("test", "train", 1, 0.5), "speaker": ("test", "train", 1, 0.5)}
 
 
-def test_scored_splits_come_before_those_that_are_trained_on():
-    assert scored_first(["train-clean-100", "dev-clean", "other", "test"]) == [
-        "dev-clean",
-        "test",
-        "train-clean-100",
-        "other",
+def test_a_split_is_scored_if_its_name_says_so_and_that_of_its_source_does_not_count():
+    named = [("train-clean-100", None), ("dev-clean", None), ("other", None), ("train", "test-set")]
+    assert [SurveyedSplit.named(*one).is_scored for one in named] == [False, True, False, False]
+
+
+@pytest.fixture
+def two_sources():
+    """Return surveys of a main source and one mixed in, `old`, whose training row has a scored recording."""
+    splits = [
+        SurveyedSplit("test", is_scored=True),
+        SurveyedSplit("train", is_scored=False),
+        SurveyedSplit("train", is_scored=False, source="old"),
     ]
+    sentences, recordings = ContentIndex(), ContentIndex()
+    surveys = [
+        Survey(
+            splits,
+            source=source,
+            transcripts=TranscriptSurvey(sentences),
+            recordings=RecordingSurvey(recordings),
+        )
+        for source in (None, "old")
+    ]
+    surveys[0].add(row("a", "It is so.", split=0, recording=b"x", speaker_id="ann"))
+    surveys[0].add(row("b", "Other words.", split=1, speaker_id="bob"))
+    surveys[1].add(row("old/a", "It is so.", split=2, recording=b"x", speaker_id="ann"))
+    surveys[1].add(row("old/b", "And more.", split=2, recording=b"y", speaker_id="bob"))
+    surveys[1].add(row("old/c", "And more.", split=2, recording=b"y", speaker_id="bob"))
+    for survey in surveys:
+        survey.finish()
+    return surveys
+
+
+def test_what_sources_share_is_told_of_the_scored_split_and_speakers_are_not_compared(two_sources):
+    main, old = two_sources
+    assert {(leak.by, leak.split, leak.other, leak.rows) for leak in main.leaks()} == {
+        ("audio", "test", "old/train", 1),
+        ("sentence", "test", "old/train", 1),
+    }
+    assert old.leaks() == ()
+
+
+def test_a_source_counts_its_own_rows_alone_and_names_those_that_another_source_scores(two_sources):
+    main, old = two_sources
+    assert [split.rows for split in main.split_figures()] == [1, 1]
+    assert [(split.name, split.rows) for split in old.split_figures()] == [("train", 3)]
+    assert named(main) == {}
+    assert named(old) == {"old/a": {"leaked-audio"}, "old/c": {"repeated-audio"}}
+    assert main.recordings.figures(main.own_splits).repeated == 0
+    assert old.recordings.figures(old.own_splits).repeated == 1
+    assert old.transcripts.figures(old.own_splits).repeated_sentences == 1
 
 
 @pytest.mark.parametrize(("duration_s", "reason"), [(0.2, "impossible-rate"), (8.0, "unusual-rate")])
@@ -137,4 +184,4 @@ def test_all_rows_are_counted_and_some_hundreds_listed():
 def test_rare_signs_are_leftovers_and_not_letters():
     rows = [row(str(place), f"words {place} of usual length") for place in range(2000)]
     rows[7] = row("markup", "words <i> of é usual length")
-    assert surveyed(rows).transcripts.figures().rare_signs == {"<": 1, ">": 1}
+    assert surveyed(rows).transcripts.figures([0, 1]).rare_signs == {"<": 1, ">": 1}

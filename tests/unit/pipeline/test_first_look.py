@@ -23,6 +23,17 @@ def test_a_recording_that_is_scored_too_is_always_said():
     assert "have a recording of train" in sentences[0]
 
 
+def test_a_recording_that_is_learned_from_another_source_is_said_and_speakers_are_not_compared():
+    scored = [row("row0", speaker="ann"), *(row(f"test{place}", f"heard {place}") for place in range(9))]
+    look = look_first([row("train", "other words")], scored, {"old": [row("row0", speaker="ann")]})
+    assert [(leak.by, leak.other, leak.rows) for leak in look.leaks] == [
+        ("audio", "old/train", 1),
+        ("sentence", "old/train", 1),
+    ]
+    assert look.rows == 1
+    assert look.standing_out == 0
+
+
 def test_one_sentence_in_a_thousand_is_not_worth_a_line():
     scored = rows(1000)
     look = look_first([row("train", "sentence number 7")], scored)

@@ -104,6 +104,69 @@ def test_speech_in_memory_is_looked_at_too():
     assert found.hours == pytest.approx(3 / 3600)
 
 
+@pytest.fixture
+def other(prompts_en, prompts_fr, tmp_path_factory):
+    """A manifest of four prompts: one is scored by `spoiled`, one is in its training split."""
+    chosen = [prompts_en[3], prompts_en[12], *prompts_fr[:2]]
+    rows = [{"audio": row["file_name"], "text": row["text"], "speaker_id": "s1"} for row in chosen]
+    manifest = tmp_path_factory.mktemp("other") / "other.jsonl"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return manifest
+
+
+def test_each_source_of_a_mixture_has_a_section_and_what_they_share_is_told(spoiled, other, tmp_path):
+    mix = [{"source": str(other), "language": "en", "name": "old"}]
+    found = whisper_peft.inspect(spoiled, data={"mix": mix}, output_dir=tmp_path / "out")
+    (old,) = found.mixed
+    assert (found.rows, old.rows, old.name, found.command) == (42, 4, "old", None)
+    assert old.splits[0].languages == ("en",)
+    shared = {(leak.by, leak.split, leak.other, leak.rows) for leak in found.leaks if "/" in leak.other}
+    assert shared == {("audio", "test", "old/all", 1), ("sentence", "test", "old/all", 1)}
+    assert [one.reasons[0].name for one in old.suspects] == ["leaked-audio", "repeated-audio"]
+    page = (tmp_path / "out" / "inspection.html").read_text(encoding="utf-8")
+    assert "old, mixed in" in page
+    listed = {one.id for one in old.suspects}
+    with (tmp_path / "out" / "suspicious.csv").open(encoding="utf-8", newline="") as file:
+        assert listed < {row["id"] for row in csv.DictReader(file)}
+    told = json.loads((tmp_path / "out" / "inspection.json").read_text(encoding="utf-8"))
+    assert told["mixed"][0]["utterances"] == 4
+
+
+def test_of_a_mixed_source_what_a_run_would_take_is_looked_at(spoiled):
+    def splits(**fields):
+        mixed = {"source": str(spoiled), "name": "old", **fields}
+        found = whisper_peft.inspect(spoiled, decode=False, data={"eval": "test", "mix": [mixed]})
+        return [split.name for split in found.mixed[0].splits]
+
+    assert splits() == ["test", "train"]
+    assert splits(train=None) == ["test"]
+    assert splits(train="train", eval=None) == ["train"]
+
+
+def test_a_recipes_file_stands_for_all_the_speech_that_it_names(spoiled, other, tmp_path):
+    mix = [{"source": str(other), "train": "all", "eval": None, "name": "old"}]
+    fields = {"data": {"source": str(spoiled), "train": "train", "eval": "test", "mix": mix}}
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(json.dumps(fields), encoding="utf-8")
+    found = whisper_peft.inspect(recipe, decode=False)
+    assert [split.name for split in found.splits] == ["test", "train"]
+    assert [split.name for split in found.mixed[0].splits] == ["all"]
+    assert found.command == f"whisper-peft finetune {recipe}"
+
+
+def test_a_source_given_beside_a_run_is_not_mixed_with_the_runs_sources(spoiled, other, tmp_path):
+    mix = [{"source": str(other), "train": "all", "eval": None}]
+    fields = {"data": {"source": "elsewhere", "mix": mix}}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text(json.dumps(fields), encoding="utf-8")
+    assert whisper_peft.inspect(spoiled, decode=False, run=tmp_path / "run").mixed == ()
+
+
+def test_a_missing_source_of_a_mixture_is_told_by_its_own_field(spoiled):
+    with pytest.raises(DataError, match=r"missing\.jsonl"):
+        whisper_peft.inspect(spoiled, data={"mix": ["missing.jsonl"]})
+
+
 def test_a_path_without_speech_is_refused(tmp_path):
     with pytest.raises(DataError, match="no known kind"):
         whisper_peft.inspect(tmp_path)
