@@ -28,7 +28,7 @@ from whisper_peft.evaluation.endings import RowLimits, longest_repetition
 from whisper_peft.evaluation.greedy_search import is_plain, search_greedily
 from whisper_peft.model.loading import Whisper
 from whisper_peft.model.log_mel import MAX_FRAMES, LogMel
-from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Waveform
+from whisper_peft.types import FRAMES_PER_SECOND, SAMPLING_RATE, WINDOW_S, Waveform
 
 AudioContext: TypeAlias = Literal["full", "cut"]
 
@@ -38,6 +38,10 @@ TOKENS_PER_SECOND_CAP = 40
 
 TOKENS_CAP_OFFSET = 64
 """Room for timestamps, and for a long word in a very short clip."""
+
+HEARD_AT_ONCE_S = 30.0
+"""Seconds that the encoder hears at once on a CPU: one full window, or a dozen short clips. Sixteen
+windows of 30 s at once take a fifth longer than one after the other: their activations leave the caches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +202,8 @@ def encode(
 ) -> EncoderStates:
     """Return what the encoder hears, each row at its own context. Call it while `listening`.
 
-    Rows of one context are heard together, so a row's states do not depend on the others'.
+    Rows of one context are heard together, so a row's states do not depend on the others'; on a CPU as many
+    at once as leave attention in its caches.
 
     Args:
         whisper: Model and companions.
@@ -213,13 +218,20 @@ def encode(
             raise ValueError(f"a clip of {seconds:.2f} s does not fit Whisper's window of {WINDOW_S:.0f} s")
         alike.setdefault(audio_frames(seconds, audio_context), []).append(row)
     states: dict[int, Tensor] = {}
-    for frames, rows in alike.items():
-        features = log_mel(whisper, [waveforms[row] for row in rows], frames=frames)
-        if floors:
-            least = torch.tensor([floors[row] for row in rows], device=features.device)
-            features = features.maximum(least[:, None, None])
-        states |= zip(rows, _hear(whisper, features), strict=True)
+    for frames, alike_rows in alike.items():
+        for rows in _heard_at_once(alike_rows, frames, whisper.device):
+            features = log_mel(whisper, [waveforms[row] for row in rows], frames=frames)
+            if floors:
+                least = torch.tensor([floors[row] for row in rows], device=features.device)
+                features = features.maximum(least[:, None, None])
+            states |= zip(rows, _hear(whisper, features), strict=True)
     return pad_states([states[row] for row in range(len(waveforms))])
+
+
+def _heard_at_once(rows: Sequence[int], frames: int, device: torch.device) -> Iterator[Sequence[int]]:
+    most = max(int(HEARD_AT_ONCE_S * FRAMES_PER_SECOND) // frames, 1) if device.type == "cpu" else len(rows)
+    for start in range(0, len(rows), most):
+        yield rows[start : start + most]
 
 
 def _hear(whisper: Whisper, features: Tensor) -> Tensor:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
 from whisper_peft.deploy.serving.engine import Heard, ServedModel, Window
-from whisper_peft.evaluation.encoder_states import EncoderStates, pad_states
+from whisper_peft.evaluation.encoder_states import EncoderStates
 from whisper_peft.evaluation.generation import (
-    AudioContext,
     Generation,
-    audio_frames,
     decode_states,
     decoder_prefix,
     encode,
@@ -23,13 +20,6 @@ from whisper_peft.evaluation.transcription import encode_prompt
 from whisper_peft.evaluation.word_alignment import examine
 from whisper_peft.model.adapter_sets import at_work
 from whisper_peft.model.loading import Whisper
-from whisper_peft.types import SAMPLING_RATE, Waveform
-
-ENCODED_TOGETHER_S = 30.0
-"""Seconds that the encoder hears at once on a CPU: one full window, or a dozen short clips. Sixteen
-windows of 30 s at once take a fifth longer than one after the other: their activations leave the caches."""
-
-FRAMES_PER_SECOND = 100
 
 
 class TransformersEngine:
@@ -72,7 +62,7 @@ class TransformersEngine:
                 decoder_prefix(self.whisper, window.language, window.task, prompt_tokens=window.prompt)
                 for window in told
             ]
-            states = self._encoded([window.waveform for window in told], context)
+            states = encode(self.whisper, [window.waveform for window in told], audio_context=context)
             seconds = [window.duration_s for window in told]
             found = decode_states(self.whisper, states, prefixes, seconds=seconds)
             return [
@@ -86,21 +76,6 @@ class TransformersEngine:
         self._work.close()
         self._work.enter_context(at_work(self.whisper, self._adapters[model]))
         self._speaking = model
-
-    def _encoded(self, waveforms: Sequence[Waveform], context: AudioContext) -> EncoderStates:
-        """Encode a batch, on a CPU in parts whose attention stays in its caches; decoding gains from all."""
-        limit_s = ENCODED_TOGETHER_S if self.whisper.device.type == "cpu" else math.inf
-        parts, seconds = [list[Waveform]()], 0.0
-        for waveform in waveforms:
-            heard_s = audio_frames(len(waveform) / SAMPLING_RATE, context) / FRAMES_PER_SECOND
-            if parts[-1] and seconds + heard_s > limit_s:
-                parts.append([])
-                seconds = 0.0
-            parts[-1].append(waveform)
-            seconds += heard_s
-        encoded = [encode(self.whisper, part, audio_context=context) for part in parts]
-        rows = [states[row].hidden[0] for states in encoded for row in range(len(states))]
-        return pad_states(rows)
 
     def _told_languages(self, windows: Sequence[Window]) -> list[Window]:
         """Return the windows with languages; where none is given, the likeliest of the window."""
