@@ -140,6 +140,11 @@ def release_freed_memory() -> None:
     gc.collect()
     if _cuda_in_use():
         sys.modules["torch"].cuda.empty_cache()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give back what glibc's heap keeps between allocations: after many sizes, that is most of it."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -99,7 +99,12 @@ def main() -> None:
         runs: dict[str, list[SideRun]] = {setting: [] for setting in (DEFAULTS, *chosen.setting)}
         for turn in range(chosen.rounds):
             for place, setting in enumerate(runs):
-                runs[setting].append(train(prepared, setting, Path(folder, "runs", f"{turn}-{place}")))
+                run = train(prepared, setting, Path(folder, "runs", f"{turn}-{place}"))
+                runs[setting].append(run)
+                print(
+                    f"{setting}: {number(steady_speed(run, chosen.warm_up))} audio-seconds per second",
+                    flush=True,
+                )
         table = Table("setting", "audio-s/s", "ratio", "first step", "memory", "last loss", "steps")
         for setting, taken in runs.items():
             table.add_row(*row(setting, taken, runs[DEFAULTS], chosen.warm_up))
