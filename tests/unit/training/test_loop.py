@@ -41,6 +41,14 @@ def test_loss_falls_and_every_number_is_logged(rows, tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+def test_the_heap_is_trimmed_every_eight_steps(rows, tmp_path, monkeypatch):
+    trimmed = []
+    run = training(rows, tmp_path, recipe(max_steps=17))
+    monkeypatch.setattr("whisper_peft.training.loop.trim_heap", lambda: trimmed.append(run.state.step))
+    run.run()
+    assert trimmed == [8, 16]
+
+
 def test_a_stopped_run_ends_at_the_same_weights_to_the_bit(rows, tmp_path):
     whole = training(rows, tmp_path / "whole", recipe(max_steps=7))
     whole.run()
