@@ -21,6 +21,7 @@ from torch import Tensor
 
 from whisper_peft.data.labels import Labeller
 from whisper_peft.deploy.dequantized_base import as_trained, is_exact_as_trained, write_dequantized_base
+from whisper_peft.deploy.merge_record import write_merge_record
 from whisper_peft.errors import MergeError, StorageError
 from whisper_peft.evaluation.generation import generate_transcripts
 from whisper_peft.model.adapter_scales import scaled
@@ -100,6 +101,7 @@ def merge_adapter(
             )
             result = _against_trained(result, trained, found, binding=how.base == "dequantized")
         with _writing(output_dir):
+            write_merge_record(partial, run)
             partial.replace(output_dir)
     finally:
         for folder in (partial, rounded):

@@ -10,6 +10,7 @@ from typing import get_args
 import yaml
 from huggingface_hub import HfApi
 
+from whisper_peft.deploy.merge_record import check_merge, is_recorded
 from whisper_peft.deploy.publishing import (
     Published,
     PushedFile,
@@ -62,6 +63,7 @@ def push(
     Raises:
         PublishingError: If something is missing, or the Hub refuses.
         AdapterError: If the adapter changes nothing.
+        MergeError: If the merged model holds another adapter than the run has now.
 
     Example:
         >>> push("runs/demo", repo="me/whisper-base-fr", dry_run=True).files  # doctest: +SKIP
@@ -77,6 +79,8 @@ def push(
     base = base_model or hub_name(recipe.model.name)
     _refuse_unfit(folder, recipe, chosen, base)
     files = _files(folder, recipe, chosen, base)
+    is_merged = chosen != "adapter" and recipe.adapter.method != "full"
+    notes = _merge_notes(folder) if is_merged else ()
     if chosen != "merged":
         _refuse_idle_adapter(folder)
     publication = Publication(check_repo(repo), chosen, base, license)
@@ -88,7 +92,7 @@ def push(
         private=private,
         files=(PushedFile.of(CARD_FILE, card.encode()), *files),
         card=metadata,
-        notes=_notes(metadata),
+        notes=(*notes, *_notes(metadata)),
     )
     return push if dry_run else replace(push, commit_url=upload(push, into_existing=into_existing, api=api))
 
@@ -135,6 +139,15 @@ def _refuse_idle_adapter(folder: Path) -> None:
     whisper = load_run_or_model(str(folder), ModelSection(precision="fp32", device="cpu", quantize="none"))
     if (warning := check_activity(whisper)) is not None:
         raise AdapterError(f"the adapter of {folder} is not pushed", warning, "train it first")
+
+
+def _merge_notes(folder: Path) -> tuple[str, ...]:
+    """Refuse a merged model that was left behind, and say where nothing tells."""
+    merged = folder / MERGED
+    if is_recorded(merged):
+        check_merge(merged, folder)
+        return ()
+    return (f"{merged} does not tell which adapter it holds: delete it and merge again to be sure",)
 
 
 def _notes(card: dict[str, object]) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from huggingface_hub import HfApi, constants
 
 from tests.unit.pipeline.hub_server import COMMIT, Hub, hub_server
 from whisper_peft.deploy import publishing as uploads
-from whisper_peft.errors import AdapterError, PublishingError
+from whisper_peft.deploy.merge_record import write_merge_record
+from whisper_peft.errors import AdapterError, MergeError, PublishingError
 from whisper_peft.model.adapter_folders import write_adapter
 from whisper_peft.model.adapters import attach_adapter
 from whisper_peft.model.loading import load_whisper
@@ -123,6 +124,32 @@ def api(hub: Hub) -> HfApi:
 
 def paths(result: Any) -> list[str]:
     return [one.path for one in result.files]
+
+
+def merged_now(run: Path) -> None:
+    write_merge_record(run / "merged", run)
+
+
+@pytest.mark.parametrize("what", ["merged", "both"])
+def test_a_merged_model_of_another_adapter_is_refused(run: Path, tmp_path: Path, what: Any) -> None:
+    merged_now(run)
+    assert "does not tell" not in " ".join(push(run, repo=REPO, what=what, dry_run=True).notes)
+    shutil.rmtree(run / "adapter")
+    make_adapter(run / "adapter", update=0.02)
+    with pytest.raises(MergeError, match=r"merged is stale.*merge again"):
+        push(run, repo=REPO, what=what, dry_run=True)
+
+
+def test_a_merged_model_that_was_changed_is_refused(run: Path) -> None:
+    merged_now(run)
+    write(run / "merged" / "model.safetensors", "{} other weights")
+    with pytest.raises(MergeError, match="not those that were merged"):
+        push(run, repo=REPO, what="merged", dry_run=True)
+
+
+def test_a_merged_model_that_tells_nothing_is_noted(run: Path) -> None:
+    notes = push(run, repo=REPO, what="merged", dry_run=True).notes
+    assert "does not tell which adapter it holds" in notes[0]
 
 
 def test_adapter_goes_up_alone_with_its_card(run: Path) -> None:
