@@ -61,7 +61,7 @@ class Graph:
     Args:
         weights: fp32 weights under Hugging Face's names.
         quantized: Whether matrices are kept in 8 bits, and what they are multiplied with is rounded to 8 bits
-            as it comes.
+            as it comes, unless a layer wants it exact.
     """
 
     def __init__(self, weights: Weights, *, quantized: bool) -> None:
@@ -105,17 +105,27 @@ class Graph:
         """Return the length of an axis, as a vector of one."""
         return self.node("Gather", self.node("Shape", value), self.integers(axis))
 
-    def linear(self, value: str, layer: str) -> str:
+    def linear(self, value: str, layer: str, *, exact_input: bool = False) -> str:
         """Multiply with a matrix, and add the bias where there is one."""
-        product = self.product(value, f"{layer}.weight")
+        product = self.product(value, f"{layer}.weight", exact_input=exact_input)
         bias = f"{layer}.bias"
         return self.node("Add", product, self.weight(bias)) if bias in self.weights else product
 
-    def product(self, value: str, name: str) -> str:
-        """Multiply with a transposed matrix."""
+    def product(self, value: str, name: str, *, exact_input: bool = False) -> str:
+        """Multiply with a transposed matrix.
+
+        Args:
+            value: What is multiplied.
+            name: The weight.
+            exact_input: Whether `value` is not rounded: the matrix is multiplied out when it is used.
+        """
         if not self.quantized:
             return self.node("MatMul", value, self.initializer(name + TRANSPOSED, self.weights[name].T))
         rows, scale = self.rounded_weight(name)
+        if exact_input:
+            return self.node(
+                "MatMul", value, self.node("DequantizeLinear", rows, scale, self.zeros(name), axis=1)
+            )
         zero = self.initializer("zero_point", np.array(ZERO_POINT, np.uint8))
         if value not in self._rounded:
             self._rounded[value] = self.nodes_of("DynamicQuantizeLinear", value, count=3)
@@ -131,6 +141,11 @@ class Graph:
         rows, scales = quantize_rows(self.weights[name])
         return self.initializer(name + TRANSPOSED, rows.T), self.initializer(name + SCALE, scales)
 
+    def zeros(self, name: str) -> str:
+        """Return what stands for 0 in each column of a rounded matrix."""
+        columns = len(self.weights[name])
+        return self.initializer(f"zero_points_{columns}", np.full(columns, ZERO_POINT, np.uint8))
+
     def norm(self, value: str, layer: str) -> str:
         """Normalise each position."""
         weight, bias = self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias")
@@ -143,9 +158,13 @@ class Graph:
         return self.node("Mul", half, self.number(0.5))
 
     def feed_forward(self, value: str, layer: str) -> str:
-        """Add what the two matrices of a layer make of each position."""
+        """Add what the two matrices of a layer make of each position.
+
+        A few values behind a GELU are far larger than the others: in the 8 bits that they would share, the
+        others are lost. It is half of what rounding costs (docs/results/export.md).
+        """
         wide = self.gelu(self.linear(self.norm(value, f"{layer}.final_layer_norm"), f"{layer}.fc1"))
-        return self.node("Add", value, self.linear(wide, f"{layer}.fc2"))
+        return self.node("Add", value, self.linear(wide, f"{layer}.fc2", exact_input=True))
 
     def heads(self, value: str, heads: int, width: int) -> str:
         """Split positions into heads, shape `(batch, heads, positions, width)`."""

@@ -116,6 +116,22 @@ def test_rounding_is_within_half_a_step_of_each_row() -> None:
     assert not error[2].any()
 
 
+def test_what_comes_out_of_a_gelu_is_not_rounded(folders: dict[str, Path]) -> None:
+    for file, layers in ((ENCODER_FILE, 4), (DECODER_FILE, 4)):
+        nodes = onnx.load(folders["int8"] / file).graph.node
+        exact = [node for node in nodes if node.op_type == "DequantizeLinear"]
+        assert [node.input[0] for node in exact] == [
+            f"model.{file.split('_')[0]}.layers.{layer}.fc2.weight.T" for layer in range(layers)
+        ]
+
+
+def test_int8_stays_near_the_models_logits(folders: dict[str, Path], samples: np.ndarray[Any, Any]) -> None:
+    found, expected = (
+        OnnxRuntime(folders[name], REQUEST).logits(samples, None, TOKENS) for name in ("int8", "float32")
+    )
+    assert np.abs(found - expected).mean() < 0.35
+
+
 def test_a_damaged_file_is_told(tiny: Whisper, tmp_path: Path) -> None:
     write_onnx(tiny, tmp_path, "int8")
     path = tmp_path / DECODER_FILE
