@@ -107,6 +107,16 @@ class Export:
     remark: str = ""
 
 
+def contexts_of(source: Source) -> tuple[bool, ...]:
+    """Return whether the context is short, for each at which a model is measured.
+
+    Example:
+        >>> contexts_of(Source(None, "openai/whisper-tiny.en", None, None, short_context=False))
+        (False,)
+    """
+    return (False, True) if source.short_context else (False,)
+
+
 def fold(whisper: Whisper) -> Whisper:
     """Return a model with its adapter folded into its weights in memory; the adapter model is used up."""
     if whisper.model is whisper.core:
@@ -233,10 +243,8 @@ def _measure(order: Order, source: Source, folder: Path, proof: Proof) -> Iterat
     if not order.form.runtime:
         return
     exact = True if order.quantization in order.form.exact else None
-    contexts = [False]
-    if source.short_context and RUNTIMES[order.form.runtime].hears_short:
-        contexts.append(True)
-    for short in contexts:
+    can = RUNTIMES[order.form.runtime].hears_short
+    for short in [short for short in contexts_of(source) if can or not short]:
         row = measure(
             folder,
             order.form,

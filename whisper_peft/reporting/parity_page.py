@@ -89,7 +89,7 @@ def parity_markdown(table: ParityTable) -> str:
     headings, rows = parity_cells(table)
     lines = [f"# Parity of {table.model}", "", facts(table), "", _line(headings)]
     lines += [_line(("---",) * len(headings)), *map(_line, rows)]
-    lines += ["", legend(table)]
+    lines += ["", legend(table), *_short_lines(table)]
     for row in table.rows:
         lines += _refusal(row) + _listed(row)
     return "\n".join(lines) + "\n"
@@ -101,6 +101,19 @@ def _line(cells: tuple[str, ...]) -> str:
 
 def _refusal(row: ParityRow) -> list[str]:
     return ["", f"**{title(row)} was refused**: {row.refused}"] if row.refused else []
+
+
+def _short_lines(table: ParityTable) -> list[str]:
+    """Return what the short context gains in each runtime, or that it has none."""
+    lines = [f"* {title(one.row)}, {one.row.runtime}: {_gained(one)}" for one in short_contexts(table)]
+    return ["", "## Short context: the encoder hears each clip alone", "", *lines] if lines else []
+
+
+def _gained(one: ShortContext) -> str:
+    if one.short is None or one.gain is None:
+        return "always hears 30 s"
+    wer = f"WER {figures.percent(one.short.wer)} for {figures.percent(one.row.wer)}"
+    return f"{one.gain:.1f} times as fast, {wer}"
 
 
 def _listed(row: ParityRow) -> list[str]:

@@ -68,6 +68,14 @@ def test_every_difference_stands_in_markdown_with_both_texts(table: ParityTable)
     assert "* export: These kids need it & more" in text
 
 
+def test_markdown_tells_where_the_short_context_can_be_used_and_what_it_gains(table: ParityTable) -> None:
+    text = parity_markdown(table)
+    assert "* model float32, whisper-peft: always hears 30 s" in text
+    assert "* ggml f16, whisper.cpp: 4.0 times as fast, WER 10.00 % for 10.00 %" in text
+    alone = replace(table, rows=table.rows[:2])
+    assert "Short context" not in parity_markdown(alone)
+
+
 def test_the_page_marks_the_words_that_differ_and_escapes_them(table: ParityTable) -> None:
     page = render_parity(table)
     assert "clip&lt;1&gt;" in page
