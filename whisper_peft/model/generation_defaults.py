@@ -88,6 +88,22 @@ def load_generation_config(
     return GenerationConfig(**complete), "; ".join(sentences)
 
 
+def allow_empty_text(config: GenerationConfig) -> None:
+    """Let a transcript be empty: Whisper's own settings keep end-of-text from being the first token.
+
+    So a model that learned to write nothing where nobody speaks would have to write a word all the same.
+
+    Example:
+        >>> config = GenerationConfig(eos_token_id=50256, begin_suppress_tokens=[220, 50256])
+        >>> allow_empty_text(config)
+        >>> config.begin_suppress_tokens
+        [220]
+    """
+    config.begin_suppress_tokens = [
+        token for token in config.begin_suppress_tokens if token != config.eos_token_id
+    ]
+
+
 def published_fields(config: WhisperConfig, tokenizer: WhisperTokenizer, name: str) -> dict[str, Any]:
     """Return what OpenAI's generation configs on the Hub hold for a model of this shape.
 

@@ -26,9 +26,10 @@ from whisper_peft.model.adapter_folders import (
 from whisper_peft.model.adapters import load_adapter
 from whisper_peft.model.checkpoints import Checkpoint, resolve_checkpoint
 from whisper_peft.model.companions import Companions, load_companions
+from whisper_peft.model.generation_defaults import allow_empty_text
 from whisper_peft.model.precision import Precision, choose_device, choose_precision
 from whisper_peft.model.weights import Quantization, read_weights
-from whisper_peft.recipe.sections import ModelSection
+from whisper_peft.recipe.sections import ModelSection, TargetSection
 
 logger = logging.getLogger(__name__)
 
@@ -145,11 +146,15 @@ def load_run_or_model(path_or_name: str, section: ModelSection) -> Whisper:
 
 
 def _load_run(folder: Path, section: ModelSection) -> Whisper:
-    recorded = _merge(_recorded_section(folder / "recipe.yaml"), section)
+    content = _read_recorded(folder / "recipe.yaml")
+    recorded = _merge(ModelSection.model_validate(content.get("model", {})), section)
     if (folder / "model").is_dir():
         return load_whisper(recorded.model_copy(update={"name": str(folder / "model")}))
     if is_adapter_folder(folder / "adapter"):
-        return _load_adapted(folder / "adapter", recorded)
+        whisper = _load_adapted(folder / "adapter", recorded)
+        if TargetSection.model_validate(content.get("targets", {})).no_speech:
+            allow_empty_text(whisper.generation_config)
+        return whisper
     raise ModelError(
         f"the run {folder} has learned nothing yet",
         "it has neither adapter/ nor model/",
@@ -174,10 +179,13 @@ def _base_section(folder: Path, section: ModelSection) -> ModelSection:
     return ModelSection(name=name)
 
 
-def _recorded_section(path: Path) -> ModelSection:
+def _read_recorded(path: Path) -> dict[str, Any]:
+    """Return the fields of a recipe file whose sections `model` and `targets` are sound."""
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return ModelSection.model_validate((content or {}).get("model", {}))
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        ModelSection.model_validate(content.get("model", {}))
+        TargetSection.model_validate(content.get("targets", {}))
+        return dict(content)
     except (yaml.YAMLError, ValidationError, AttributeError) as error:
         raise ModelError(f"{path} is damaged", str(error), "restore it from the run's report") from error
 

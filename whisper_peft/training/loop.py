@@ -22,6 +22,7 @@ from whisper_peft.data.stream_pools import StreamPlace
 from whisper_peft.errors import ResumeError
 from whisper_peft.measuring import Stopwatch, memory_bytes, peak_memory_bytes, trim_heap
 from whisper_peft.model.compiling import CompiledLayers
+from whisper_peft.model.generation_defaults import allow_empty_text
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.cache_choice import choose_cache
@@ -130,6 +131,8 @@ class Training:
             self._restore(resume_from)
         self.checkpoints.clear_leftovers()
         self._tell("start", {})
+        if self.recipe.targets.no_speech:
+            allow_empty_text(self.whisper.generation_config)
         self.whisper.model.train()
         with self.interruption:
             stopped_by = self._steps()

@@ -193,12 +193,25 @@ def test_a_plain_model_is_loaded_by_its_name(folders):
     assert not isinstance(whisper.model, PeftModel)
 
 
+def test_a_run_that_learned_what_no_speech_is_may_write_nothing(folders, tmp_path):
+    plain = load_run_or_model(str(folders / "lora"), ModelSection())
+    run = shutil.copytree(folders / "lora", tmp_path / "run")
+    recorded = yaml.safe_load((run / "recipe.yaml").read_text())
+    (run / "recipe.yaml").write_text(yaml.safe_dump({**recorded, "targets": {"no_speech": 0.1}}))
+    quiet = load_run_or_model(str(run), ModelSection())
+    end = plain.tokenizer.eos_token_id
+    assert end in plain.generation_config.begin_suppress_tokens
+    left = [token for token in plain.generation_config.begin_suppress_tokens if token != end]
+    assert quiet.generation_config.begin_suppress_tokens == left
+    assert quiet.core.generation_config.begin_suppress_tokens == left
+
+
 def test_a_run_that_has_learned_nothing_says_how_to_finish_it(folders):
     with pytest.raises(ModelError, match=r"neither adapter/ nor model/.*--resume"):
         load_run_or_model(str(folders / "empty"), ModelSection())
 
 
-@pytest.mark.parametrize("content", ["model: [", "model: {nmae: x}", "- 1"])
+@pytest.mark.parametrize("content", ["model: [", "model: {nmae: x}", "- 1", "targets: {no_speech: much}"])
 def test_a_damaged_recipe_is_refused_in_words(tmp_path, content):
     (tmp_path / "recipe.yaml").write_text(content)
     with pytest.raises(ModelError, match=r"recipe\.yaml is damaged"):

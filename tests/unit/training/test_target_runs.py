@@ -66,6 +66,8 @@ def test_a_stopped_run_counts_the_same_windows_and_ends_at_the_same_weights(neig
     whole = training(neighbours, tmp_path / "whole")
     counted = whole.run().targets
     assert set(counted) == {"timestamps", "previous_text", "no_speech", "long_form"}
+    config = whole.whisper.generation_config  # who learns to write nothing may write nothing
+    assert config.eos_token_id not in config.begin_suppress_tokens
     first = training(neighbours, tmp_path / "parts")
     first.callbacks = (lambda event: event.kind == "step" and event.step == 3,)
     assert first.run().stopped_by == "callback"
