@@ -94,14 +94,14 @@ def export(
         for short in contexts_of(source)
     ]
     proof = Proof(reference, itself[0].wer, Tolerance(min_equal, max_wer_increase), threads)
-    exports = []
+    exports: list[Export] = []
     for order in orders:
         exports.append(export_one(order, source, proof, folder))
+        rows = (*itself, *(row for made in exports for row in made.rows))
+        result = _result(folder, exports, _table(str(run_or_model), reference, rows, threads=threads))
+        write_parity(result.table, folder)  # each time: what was measured outlives a Ctrl-C
         if on_exported is not None:
             on_exported(exports[-1])
-    rows = (*itself, *(row for made in exports for row in made.rows))
-    result = _result(folder, exports, _table(str(run_or_model), reference, rows, threads=threads))
-    write_parity(result.table, folder)
     _raise_refused(result)
     return result
 

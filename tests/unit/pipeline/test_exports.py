@@ -131,6 +131,23 @@ def test_every_format_says_what_the_model_says_on_real_clips(tmp_path: Path) -> 
     assert not result.refused
 
 
+def test_what_was_measured_before_a_ctrl_c_is_in_the_table(
+    measured: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured()
+
+    def stop(made: Any) -> None:
+        raise KeyboardInterrupt
+
+    formats = ["huggingface", "openai"]
+    with pytest.raises(KeyboardInterrupt):
+        whisper_peft.export(
+            MODEL, output_dir=tmp_path / "out", format=formats, data=SPEECH, clips=1, on_exported=stop
+        )
+    table = json.loads((tmp_path / "out" / "parity.json").read_text(encoding="utf-8"))
+    assert [row["format"] for row in table["rows"]] == ["model", "huggingface"]
+
+
 def test_python_gets_the_result_of_a_refusal(measured: Callable[..., None], tmp_path: Path) -> None:
     measured(ggml={"equal": 0.9})
     with pytest.raises(RefusedExportError) as refused:
