@@ -92,7 +92,9 @@ class Prediction:
     """One scored utterance, as written to `predictions.jsonl`.
 
     `reference` and `hypothesis` are raw text; the counts and `wer` are of the normalised words. `source` is
-    the name of the mixed source that it is of; None: the main one.
+    the name of the mixed source that it is of; None: the main one. `snr_db` is the estimated signal-to-noise
+    ratio of the recording, None where it has no noise to measure. `mean_log_probability` is of the tokens of
+    the transcript, None after a beam search. `looping`: the model did not end the transcript.
     """
 
     id: str
@@ -107,6 +109,9 @@ class Prediction:
     speaker_id: str | None = None
     language: str | None = None
     source: str | None = None
+    snr_db: float | None = None
+    mean_log_probability: float | None = None
+    looping: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from whisper_peft.evaluation.error_analysis.alignment import align
 from whisper_peft.evaluation.units import separate_words
-from whisper_peft.reporting.alignment import align
 from whisper_peft.reporting.json_lines import Predictions, TrainingLog
 from whisper_peft.reporting.page import render_page
 from whisper_peft.reporting.plots import Series, line_plot, thin

@@ -39,6 +39,8 @@ class Report:
 
     run: Annotated[Positional[str], arg(metavar="RUN")]
     """A run folder."""
+    audio: bool = True
+    """Whether the page holds recordings. Without, it can be shown to those who may not hear them."""
 
 
 def run_merge(words: list[str]) -> None:
@@ -59,4 +61,4 @@ def run_merge(words: list[str]) -> None:
 def run_report(words: list[str]) -> None:
     """Write a run's report.html again from its report.json."""
     command, _ = parse_command(Report(MISSING), words, prog="whisper-peft report")
-    show(str(whisper_peft.report(command.run)))
+    show(str(whisper_peft.report(command.run, audio=command.audio)))

@@ -77,16 +77,30 @@ def measure_acoustics(samples: NDArray[np.float32], rate: int = SAMPLING_RATE) -
         (0.5, 0.0)
     """
     waveform = resampled(samples, rate)
-    offset = float(waveform.mean())
-    energies = frame_energies(waveform - np.float32(offset if abs(offset) > LEAST_OFFSET else 0.0))
+    energies = frame_energies(_without_offset(waveform))
     return Acoustics(
         duration_s=len(waveform) / SAMPLING_RATE,
         silence_share=float((energies <= energies.max() * 10 ** (-SILENCE_DB / 10)).mean()),
         clipping_share=clipping_share(samples),
         snr_db=snr_db(energies),
         digest=content_digest(waveform),
-        offset=offset,
+        offset=float(waveform.mean()),
     )
+
+
+def signal_to_noise_db(waveform: Waveform) -> float | None:
+    """Estimate the signal-to-noise ratio of a recording at 16 kHz; None where there is no noise to measure.
+
+    Example:
+        >>> signal_to_noise_db(np.zeros(16_000, np.float32)) is None
+        True
+    """
+    return snr_db(frame_energies(_without_offset(waveform)))
+
+
+def _without_offset(waveform: Waveform) -> Waveform:
+    offset = float(waveform.mean())
+    return waveform - np.float32(offset if abs(offset) > LEAST_OFFSET else 0.0)
 
 
 def frame_energies(waveform: Waveform) -> NDArray[np.float64]:

@@ -19,6 +19,9 @@ MOST_OF_A_REASON = 4
 
 LONGEST_S = 30.0
 
+COMPRESSION = 0.8
+"""Of MP3, from 0 to 1: some 30 kbit a second at 16 kHz, a fifth of FLAC; speech stays clear."""
+
 
 def choose_clips(suspects: Sequence[Suspect]) -> list[Suspect]:
     """Return the rows to be heard: some of each reason, in the order given; all of them can be decoded.
@@ -45,6 +48,30 @@ def choose_clips(suspects: Sequence[Suspect]) -> list[Suspect]:
 def encode_clip(waveform: Waveform) -> bytes:
     """Return a recording as FLAC, which every browser plays and nothing is lost in; cut at 30 s."""
     target = io.BytesIO()
-    samples = waveform[: int(LONGEST_S * SAMPLING_RATE)]
-    soundfile.write(target, samples, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(target, _shortened(waveform), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
     return target.getvalue()
+
+
+def encode_small_clip(waveform: Waveform) -> bytes:
+    """Return a recording as MP3, which every browser plays too, where hundreds go into a page; cut at 30 s.
+
+    Example:
+        >>> import numpy as np
+        >>> len(encode_small_clip(np.zeros(16_000, np.float32))) < 5000
+        True
+    """
+    target = io.BytesIO()
+    soundfile.write(
+        target,
+        _shortened(waveform),
+        SAMPLING_RATE,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        compression_level=COMPRESSION,
+        bitrate_mode="VARIABLE",
+    )
+    return target.getvalue()
+
+
+def _shortened(waveform: Waveform) -> Waveform:
+    return waveform[: int(LONGEST_S * SAMPLING_RATE)]

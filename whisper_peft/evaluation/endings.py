@@ -40,10 +40,15 @@ class RowLimits:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was written for a row, without end-of-text; `ended` where the model ended it by itself."""
+    """What was written for a row, without end-of-text; `ended` where the model ended it by itself.
+
+    `mean_log_probability` is of the tokens and of the end, among those that may be written; None where the
+    search does not tell.
+    """
 
     tokens: list[int]
     ended: bool
+    mean_log_probability: float | None = None
 
 
 def longest_repetition(duration_s: float) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import torch.distributed
 
+from whisper_peft.data.acoustics import signal_to_noise_db
 from whisper_peft.data.decoding import decode
 from whisper_peft.errors import AudioError, EvaluationError
 from whisper_peft.evaluation.generation import check_language, generate
@@ -45,6 +46,8 @@ class _Heard:
     task: str
     source: str | None
     looping: bool
+    snr_db: float | None
+    mean_log_probability: float | None
 
     @property
     def written_in(self) -> str | None:
@@ -188,6 +191,8 @@ def _transcribe(
             task=asked,
             source=row.source,
             looping=generation.looping,
+            snr_db=signal_to_noise_db(row.waveform),
+            mean_log_probability=generation.mean_log_probability,
         )
         for (place, row), asked, generation in zip(rows, tasks, generations, strict=True)
     ]
@@ -268,4 +273,7 @@ def _predictions(heard: Sequence[_Heard], scores: Scores) -> Iterator[Prediction
             speaker_id=row.speaker_id,
             language=row.language,
             source=row.source,
+            snr_db=row.snr_db,
+            mean_log_probability=row.mean_log_probability,
+            looping=row.looping,
         )

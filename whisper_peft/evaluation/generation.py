@@ -51,12 +51,14 @@ class Generation:
     `tokens` are the text and timestamp tokens after the prefix, without end-of-text. `looping` tells that the
     model did not end the row, which was stopped: it repeated itself, or reached its cap, and healthy speech
     does neither. What it wrote until then is kept, repetitions and all: a transcript is never mended in
-    silence, and its word errors count.
+    silence, and its word errors count. `mean_log_probability` is of the tokens and of the end; None after a
+    beam search.
     """
 
     text: str
     tokens: tuple[int, ...]
     looping: bool
+    mean_log_probability: float | None = None
 
 
 def generate_transcripts(
@@ -285,7 +287,9 @@ def decode_states(
         rules=LogitsProcessorList(rules),
     )
     return [
-        Generation(text_of(whisper, row.tokens).strip(), tuple(row.tokens), looping=not row.ended)
+        Generation(
+            text_of(whisper, row.tokens).strip(), tuple(row.tokens), not row.ended, row.mean_log_probability
+        )
         for row in found
     ]
 

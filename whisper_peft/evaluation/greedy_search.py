@@ -81,9 +81,11 @@ def search_greedily(
         scores = batch.next_scores().masked_fill_(suppressed, -torch.inf)
         if batch.written.shape == prefixes.shape:
             scores = scores.masked_fill_(suppressed_at_first, -torch.inf)
-        batch.write(rules(cast(torch.LongTensor, batch.written), scores).argmax(dim=-1, keepdim=True), end)
+        scores = rules(cast(torch.LongTensor, batch.written), scores)
+        tokens = scores.argmax(dim=-1, keepdim=True)
+        batch.write(tokens, scores.gather(1, tokens)[:, 0] - scores.logsumexp(dim=-1), end)
         batch.let_go()
-    return [Found(row.tokens, row.ended) for row in rows]
+    return [Found(row.tokens, row.ended, row.mean_log_probability) for row in rows]
 
 
 @dataclass(slots=True)
@@ -92,11 +94,18 @@ class _Row:
 
     limits: RowLimits
     tokens: list[int] = field(default_factory=list)
+    log_probability: float = 0.0
     ended: bool = False
     is_over: bool = False
 
-    def add(self, token: int, end: int) -> None:
+    @property
+    def mean_log_probability(self) -> float:
+        """Of the tokens, and of the end where it was written."""
+        return self.log_probability / max(len(self.tokens) + self.ended, 1)
+
+    def add(self, token: int, log_probability: float, end: int) -> None:
         """Append a token, and end the row where it ends itself, is full or loops."""
+        self.log_probability += log_probability
         self.ended = token == end
         if not self.ended:
             self.tokens.append(token)
@@ -131,13 +140,14 @@ class _Batch:
         scores: Tensor = self.model.proj_out(output.last_hidden_state[:, -1])
         return scores.to(torch.float32, copy=True)
 
-    def write(self, tokens: Tensor, end: int) -> None:
+    def write(self, tokens: Tensor, log_probabilities: Tensor, end: int) -> None:
         """Append a token of shape `(rows, 1)` to each row."""
         self.read = tokens
         self.written = torch.cat([self.written, tokens], dim=1)
-        for row, token in zip(self.rows, tokens[:, 0].tolist(), strict=True):
+        chosen = zip(tokens[:, 0].tolist(), log_probabilities.tolist(), strict=True)
+        for row, (token, log_probability) in zip(self.rows, chosen, strict=True):
             if not row.is_over:
-                row.add(token, end)
+                row.add(token, log_probability, end)
 
     def let_go(self) -> None:
         """Take the rows that are over out of the batch, where they are enough to be worth the copy."""

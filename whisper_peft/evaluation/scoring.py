@@ -1,7 +1,6 @@
 """Word and character error rates: aligned once by jiwer, then read many times.
 
-A rate is errors over reference units of the whole corpus, as is usual. Intervals resample utterances
-(Bisani and Ney, 2004, "Bootstrap estimates for confidence intervals in ASR performance evaluation").
+A rate is errors over reference units of the whole corpus, as is usual. Intervals resample utterances.
 """
 
 from __future__ import annotations
@@ -15,10 +14,8 @@ from numpy.typing import NDArray
 
 from whisper_peft.errors import EvaluationError
 from whisper_peft.evaluation.normalizers import Normalizer
+from whisper_peft.evaluation.resampling import percentile_interval, resampled_rates
 from whisper_peft.evaluation.units import join_characters, separate_words
-
-INTERVAL_PERCENTILES = (2.5, 97.5)
-"""Both ends of the 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +175,7 @@ def bootstrap_interval(rows: Sequence[Counts], *, samples: int = 1000, seed: int
         (0.0, 0.0)
     """
     errors, lengths = _errors_and_lengths(rows)
-    return _percentiles(_resampled_rates([errors], lengths, samples, seed)[:, 0])
+    return percentile_interval(resampled_rates(errors[None], lengths[None], samples, seed)[:, 0])
 
 
 def paired_interval(
@@ -204,11 +201,12 @@ def paired_interval(
             "a paired comparison needs the same utterances, in the same order, with the same normaliser",
             "score both systems on the same split",
         )
-    rates = _resampled_rates([errors_before, errors_after], lengths, samples, seed)
+    errors = np.stack([errors_before, errors_after])
+    rates = resampled_rates(errors, np.stack([lengths, lengths]), samples, seed)
     changes = rates[:, 1] - rates[:, 0]
     return PairedDifference(
         difference=Counts.total(after).rate - Counts.total(before).rate,
-        interval=_percentiles(changes),
+        interval=percentile_interval(changes),
         share_lower=float(np.mean(changes < 0)),
     )
 
@@ -248,21 +246,3 @@ def _count(chunks: Iterable[jiwer.AlignmentChunk]) -> Counts:
 def _errors_and_lengths(rows: Sequence[Counts]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     errors = np.array([row.errors for row in rows], dtype=np.int64)
     return errors, np.array([row.reference_length for row in rows], dtype=np.int64)
-
-
-def _resampled_rates(
-    errors: Sequence[NDArray[np.int64]], lengths: NDArray[np.int64], samples: int, seed: int
-) -> NDArray[np.float64]:
-    """Return rates of shape `(samples, systems)`; memory stays that of one resample."""
-    rng = np.random.default_rng(seed)
-    rates = np.empty((samples, len(errors)))
-    for sample in range(samples):
-        drawn = rng.integers(len(lengths), size=len(lengths))
-        reference_length = max(int(lengths[drawn].sum()), 1)
-        rates[sample] = [system[drawn].sum() / reference_length for system in errors]
-    return rates
-
-
-def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.percentile(values, INTERVAL_PERCENTILES)
-    return float(low), float(high)

@@ -5,8 +5,9 @@ from whisper_peft.pipeline.finetuning import finetune
 from whisper_peft.pipeline.forecasting import Plan, check
 from whisper_peft.pipeline.hosting import serve
 from whisper_peft.pipeline.inspection import inspect
-from whisper_peft.pipeline.operations import evaluate, load, merge, report, transcribe
+from whisper_peft.pipeline.operations import evaluate, load, merge, transcribe
 from whisper_peft.pipeline.run import Run
+from whisper_peft.pipeline.run_views import report
 
 __all__ = [
     "Plan",

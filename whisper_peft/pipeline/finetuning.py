@@ -32,9 +32,11 @@ from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.pipeline.context_choice import figures_of, write_figures
 from whisper_peft.pipeline.contradictions import refuse_contradictions
+from whisper_peft.pipeline.error_breakdown import write_scored
 from whisper_peft.pipeline.expectation import expect
 from whisper_peft.pipeline.first_look import looked_over
 from whisper_peft.pipeline.nearest_language import settle_language
+from whisper_peft.pipeline.page_recordings import page_recordings
 from whisper_peft.pipeline.restoring import restore_rows
 from whisper_peft.pipeline.run import Run
 from whisper_peft.pipeline.run_folder import (
@@ -46,10 +48,10 @@ from whisper_peft.pipeline.run_folder import (
     RunFolder,
     choose_folder,
     where_it_stands,
-    write_predictions,
 )
 from whisper_peft.pipeline.run_lock import RunLock
 from whisper_peft.pipeline.run_scores import RunScores
+from whisper_peft.pipeline.run_views import write_views
 from whisper_peft.pipeline.speech import (
     Speech,
     TrainingRows,
@@ -67,8 +69,6 @@ from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.reporting.figures import reasons
-from whisper_peft.reporting.model_card import write_model_card
-from whisper_peft.reporting.page import write_page
 from whisper_peft.reporting.progress import SteadyConsole, TrainingProgress
 from whisper_peft.reporting.run_report import (
     AdapterRecord,
@@ -198,7 +198,7 @@ class Finetuning:
         recipe = self.recipe
         with self.clock("load"):
             speech, whisper, rows = self._load()
-        before = self._score_before(whisper, speech)
+        before = self._score_before(whisper, speech, rows)
         learning = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed).sentence()
         self.say(learning)
         section = recipe.adapter
@@ -209,7 +209,7 @@ class Finetuning:
             self._save(whisper)
         if trained.stopped_by != "interrupt":
             after = self._scores(speech).all(whisper, "after")
-            self._note_after(before, after, speech)
+            self._note_after(before, after, speech, rows)
             self._score_short(whisper, speech)
             del whisper
             self.accelerator.free_memory()
@@ -258,12 +258,12 @@ class Finetuning:
     def _scores(self, speech: Speech) -> RunScores:
         return RunScores(speech, self.accelerator, self.console, self.clock)
 
-    def _score_before(self, whisper: Whisper, speech: Speech) -> EvalResult | None:
+    def _score_before(self, whisper: Whisper, speech: Speech, rows: TrainingRows) -> EvalResult | None:
         if not self.recipe.eval.before:
             return None
         before = self._scores(speech).all(whisper, "before", self.stored.before)
         record = EvaluationRecord(before=before, scored_split=speech.eval.split)
-        self._note_scores([("before", before)], record)
+        self._note_scores(record, rows)
         return before
 
     def _score_short(self, whisper: Whisper, speech: Speech) -> None:
@@ -333,7 +333,9 @@ class Finetuning:
         else:
             save_adapter(whisper, self.folder / ADAPTER)
 
-    def _note_after(self, before: EvalResult | None, after: EvalResult, speech: Speech) -> None:
+    def _note_after(
+        self, before: EvalResult | None, after: EvalResult, speech: Speech, rows: TrainingRows
+    ) -> None:
         chosen, samples = self.recipe.eval.steps is not None, self.recipe.eval.bootstrap_samples
         record = EvaluationRecord(
             before=before,
@@ -343,12 +345,11 @@ class Finetuning:
             scored_split=speech.eval.split,
             selected_split=speech.dev.split if chosen else None,
         )
-        scored = [("before", before)] if before else []
-        self._note_scores([*scored, ("after", after)], record)
+        self._note_scores(record, rows)
 
-    def _note_scores(self, scored: Sequence[tuple[str, EvalResult]], record: EvaluationRecord) -> None:
+    def _note_scores(self, record: EvaluationRecord, rows: TrainingRows) -> None:
         if self.is_main:
-            write_predictions(self.folder, scored)
+            record = write_scored(self.folder, record, rows, self.recipe.eval.bootstrap_samples)
         self._note(evaluation=record)
 
     def _merge(self, speech: Speech) -> None:
@@ -384,8 +385,7 @@ class Finetuning:
         self._note(run=self.report.run.model_copy(update=finished), cost=cost)
         report = self.report.to_dict()
         if self.is_main:
-            write_model_card(report, self.folder)
-            write_page(self.folder)
+            write_views(self.folder, page_recordings(self.folder, self.recipe.data))
         return Run(self.folder, report)
 
     def _note(self, **blocks: Any) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from whisper_peft.data.findings import Leak
+from whisper_peft.data.findings import Leak, Suspect
 from whisper_peft.data.row_facts import known_facts
 from whisper_peft.data.sources import Source
 from whisper_peft.data.survey import Survey, SurveyedSplit
@@ -29,12 +29,12 @@ class FirstLook:
 
     Attributes:
         rows: Training rows.
-        standing_out: Those that stand out, and
-        concerns: by reason.
+        suspects: Those that stand out, the gravest first, and
+        concerns: how many, by reason.
     """
 
     rows: int
-    standing_out: int
+    suspects: tuple[Suspect, ...]
     leaks: tuple[Leak, ...]
     concerns: dict[str, int]
 
@@ -45,7 +45,7 @@ class FirstLook:
                 yield leak_sentence(leak)
         if self.concerns:
             named = ", ".join(f"{rows} {reason}" for reason, rows in self.concerns.items())
-            part = share(self.standing_out / self.rows)
+            part = share(len(self.suspects) / self.rows)
             yield f"{part} of {count(self.rows)} training rows stand out ({named}); see whisper-peft inspect"
 
 
@@ -61,7 +61,8 @@ def looked_over(rows: TrainingRows, scored: Source) -> tuple[TrainingRows, tuple
     by_share = sorted(look.leaks, key=lambda leak: leak.share)
     shared = {leak.by: leak.share for leak in by_share}  # of several sources, the one that shares most
     found = {"standing_out": look.concerns, "scored_share_trained_on": shared}
-    return replace(rows, record=rows.record.model_copy(update=found)), tuple(look.sentences())
+    record = rows.record.model_copy(update=found)
+    return replace(rows, record=record, suspects=look.suspects), tuple(look.sentences())
 
 
 def look_first(
@@ -91,6 +92,6 @@ def look_first(
     for split, rows in enumerate(mixed.values(), 2):
         for row in rows:
             survey.compare(known_facts(row, split))
-    suspects = [one for one in survey.suspects() if one.split == TRAINED.name]
+    suspects = tuple(one for one in survey.suspects() if one.split == TRAINED.name)
     concerns = Counter(reason.name for one in suspects for reason in one.reasons)
-    return FirstLook(survey.split_figures()[1].usable, len(suspects), survey.leaks(), dict(concerns))
+    return FirstLook(survey.split_figures()[1].usable, suspects, survey.leaks(), dict(concerns))

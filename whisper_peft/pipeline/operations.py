@@ -1,4 +1,4 @@
-"""The verbs beside finetune(): load, evaluate, merge, transcribe, report."""
+"""The verbs beside finetune(): load, evaluate, merge, transcribe."""
 
 from __future__ import annotations
 
@@ -31,10 +31,7 @@ from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
 from whisper_peft.recipe.overrides import apply_overrides, given_overrides
 from whisper_peft.recipe.sections import MergeBase, Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
-from whisper_peft.reporting.model_card import write_model_card
-from whisper_peft.reporting.page import write_page
 from whisper_peft.reporting.progress import EvalProgress
-from whisper_peft.reporting.run_report import read_report
 from whisper_peft.training.processes import start_processes
 from whisper_peft.types import EvalResult, MergeResult, Transcript
 
@@ -260,14 +257,3 @@ def choose_context(run_or_model: str | Path, choice: ContextChoice) -> AudioCont
     context, reason = figures.choose()
     Console(stderr=True).print(reason, markup=False, highlight=False, soft_wrap=True)
     return context
-
-
-def report(run: str | Path) -> Path:
-    """Write the card and the page of a run anew from its `report.json`, and return the page.
-
-    Raises:
-        StorageError: If there is no report, or it is damaged.
-    """
-    folder = Path(run)
-    write_model_card(read_report(folder).to_dict(), folder)
-    return write_page(folder)

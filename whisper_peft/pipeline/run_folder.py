@@ -3,6 +3,8 @@
 ```
 recipe.yaml        re-runs as it is           report.json   everything measured
 log.jsonl          a line for each step       predictions.jsonl   a line for each scored utterance
+training_words.json   how often scored words stand in the training text
+suspicious.csv     training rows to check, where any stand out
 checkpoints/       to resume from             best/         lowest WER while training
 run.lock           who is at work there
 adapter/ (model/)  what was learned           merged/       the model that ships

@@ -14,6 +14,7 @@ from whisper_peft.data.augmentation import build_augmentation
 from whisper_peft.data.checking import RowCheck, check_rows
 from whisper_peft.data.collation import Collator
 from whisper_peft.data.decoding import decode
+from whisper_peft.data.findings import Suspect
 from whisper_peft.data.labels import Labeller
 from whisper_peft.data.mixing import Mixture
 from whisper_peft.data.neighbours import with_previous_text
@@ -57,6 +58,7 @@ class TrainingRows:
         check: What was counted before training; None for a stream.
         record: The report's block.
         mixed: What is learned beside them.
+        suspects: Those that stand out.
     """
 
     utterances: Sequence[Utterance] | CheckedStream
@@ -64,6 +66,7 @@ class TrainingRows:
     check: RowCheck | None
     record: DataRecord
     mixed: tuple[MixedRows, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
 
     def learned(self, seed: int) -> Sequence[Utterance] | Iterable[Utterance] | Mixture:
         """Return what the steps are made of: the rows, in a mixture where there are others."""

@@ -30,6 +30,16 @@ def share(fraction: float) -> str:
     return percent(fraction, digits=1)
 
 
+def whole_percent(fraction: float) -> str:
+    """Print a share without decimals.
+
+    Example:
+        >>> whole_percent(0.921)
+        '92 %'
+    """
+    return percent(fraction, digits=0)
+
+
 def short_percent(fraction: float) -> str:
     """Print a fraction as a percentage without idle zeros, as on an axis.
 
@@ -129,6 +139,16 @@ def reasons(skipped: Mapping[str, int]) -> str:
     ordered = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
     listed = ", ".join(f"{rows} {reason.replace('_', ' ')}" for reason, rows in ordered)
     return f"{sum(skipped.values())} ({listed})"
+
+
+def decibels(value: float) -> str:
+    """Print a level.
+
+    Example:
+        >>> decibels(21.37)
+        '21 dB'
+    """
+    return f"{value:.0f} dB"
 
 
 def signed_percent(fraction: float) -> str:

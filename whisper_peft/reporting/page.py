@@ -1,9 +1,14 @@
-"""`report.html`: one self-contained page that reads offline, without JavaScript, on paper and on a phone."""
+"""`report.html`: one self-contained page that reads offline, without JavaScript, on paper and on a phone.
+
+Nothing runs in it but its own few lines for sorting: a policy in the page names their digest, so that a text
+which holds a script could not run even if it were not escaped.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +16,26 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from whisper_peft.reporting import figures
-from whisper_peft.reporting.alignment import AlignedWord, align, pairs, worst
+from whisper_peft.reporting.breakdown_views import (
+    FEW,
+    change_word,
+    confusion_tables,
+    dimensions,
+    not_measured,
+    reliability,
+)
 from whisper_peft.reporting.json_lines import Predictions, TrainingLog, read_log, read_predictions
 from whisper_peft.reporting.mixed_scores import mixed_scores
 from whisper_peft.reporting.plots import Plot, Series, line_plot
+from whisper_peft.reporting.recordings import NO_RECORDINGS, Recordings
 from whisper_peft.reporting.run_report import RunReport, read_report, write_text
 from whisper_peft.reporting.style_drift import STYLE_MEASURES, style_drift
-from whisper_peft.reporting.verdict import caution, merge_sentence, short_context, training_skips, verdict
-from whisper_peft.types import Prediction
+from whisper_peft.reporting.suspects import MOST_SHOWN, SuspectRow, read_suspects
+from whisper_peft.reporting.utterances import changed_most, shown_utterances
+from whisper_peft.reporting.verdict import caution, short_context, training_skips, verdict
 
 PAGE_FILE = "report.html"
 RECIPE_FILE = "recipe.yaml"
-
-MOST_UTTERANCES = 10
-"""Utterances in the list of the worst; the lists of changes are half as long."""
 
 RATES = {
     "wer": "Word error rate (WER)",
@@ -51,24 +62,6 @@ CURVES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 """Plots over the steps: title, column of `log.jsonl`, how its values are printed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """An utterance on the page, with the alignment of one or two of its transcripts."""
-
-    prediction: Prediction
-    transcripts: tuple[tuple[str, Prediction, tuple[AlignedWord, ...]], ...]
-    """When it was written (before or after), its score, its words beside what was said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A list of utterances under a heading."""
-
-    title: str
-    caption: str
-    utterances: tuple[Shown, ...]
-
-
 class Figures:
     """Print numbers of the report, each with its exact value and its path in `report.json` as attributes."""
 
@@ -90,10 +83,14 @@ class Figures:
         )
 
 
-def write_page(run_folder: Path) -> Path:
-    """Write `report.html` into a run folder, from its report, log, predictions and recipe.
+def write_page(run_folder: Path, recordings: Recordings = NO_RECORDINGS) -> Path:
+    """Write `report.html` into a run folder, from what else lies there.
 
     A missing or damaged log, recipe or list of predictions leaves a note on the page.
+
+    Args:
+        run_folder: The run folder.
+        recordings: What can be played.
 
     Raises:
         StorageError: If `report.json` is missing or damaged, or the page cannot be written.
@@ -105,12 +102,25 @@ def write_page(run_folder: Path) -> Path:
     report = read_report(run_folder)
     recipe = run_folder / RECIPE_FILE
     recipe_text = recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else None
-    page = render_page(report, read_log(run_folder), read_predictions(run_folder), recipe_text=recipe_text)
+    page = render_page(
+        report,
+        read_log(run_folder),
+        read_predictions(run_folder),
+        recipe_text=recipe_text,
+        suspects=read_suspects(run_folder),
+        recordings=recordings,
+    )
     return write_text(run_folder / PAGE_FILE, page)
 
 
 def render_page(
-    report: RunReport, log: TrainingLog, predictions: Predictions, *, recipe_text: str | None
+    report: RunReport,
+    log: TrainingLog,
+    predictions: Predictions,
+    *,
+    recipe_text: str | None,
+    suspects: tuple[SuspectRow, ...] = (),
+    recordings: Recordings = NO_RECORDINGS,
 ) -> str:
     """Return the page as HTML; every text in it is escaped."""
     templates = Environment(
@@ -120,27 +130,62 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    script = templates.get_template("report/utterances.js").render()
     page = templates.get_template("page.html")
     return page.render(
-        report=report,
+        **_outcome(report),
+        **_errors(report, predictions),
         figure=Figures({**report.to_dict(), "difference": differences(report)}),
         form=figures,
-        rates=RATES,
-        counts=COUNTS,
-        style_measures=STYLE_MEASURES,
-        style_drift=style_drift(report.evaluation),
-        verdict=verdict(report.evaluation),
-        short_context=short_context(report.evaluation),
-        mixed_scores=mixed_scores(report),
-        caution=caution(report),
-        merge_sentence=merge_sentence(report.merge) if report.merge else None,
-        training_skips=training_skips(report),
+        log_plots=plots(report, log),
         notes=(*log.notes, *predictions.notes),
-        axis_end=axis_end(report),
-        plots=plots(report, log),
-        groups=groups(report, predictions),
         recipe_text=recipe_text,
+        suspects=suspects,
+        most_suspects=MOST_SHOWN,
+        recordings=recordings,
+        clips_bytes=sum(len(clip.audio) for clip in recordings.scored.values()),
+        script=Markup(script),
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
+
+
+def _outcome(report: RunReport) -> dict[str, Any]:
+    """Return what the sections on the run as a whole show."""
+    return {
+        "report": report,
+        "evaluation": report.evaluation,
+        "train": report.train,
+        "rates": RATES,
+        "counts": COUNTS,
+        "style_measures": STYLE_MEASURES,
+        "style_drift": style_drift(report.evaluation),
+        "verdict": verdict(report.evaluation),
+        "short_context": short_context(report.evaluation),
+        "mixed_scores": mixed_scores(report),
+        "caution": caution(report),
+        "training_skips": training_skips(report),
+        "axis_end": axis_end(report),
+    }
+
+
+def _errors(report: RunReport, predictions: Predictions) -> dict[str, Any]:
+    """Return what the sections on errors show, in general and utterance by utterance."""
+    breakdown = report.evaluation.breakdown if report.evaluation else None
+    shown = shown_utterances(predictions, normalizer_of(report))
+    times = {"before": predictions.before, "after": predictions.after}
+    return {
+        "breakdown": breakdown,
+        "dimensions": tuple(dimensions(breakdown)) if breakdown else (),
+        "confusions": tuple(confusion_tables(breakdown)) if breakdown else (),
+        "reliability": reliability(breakdown) if breakdown else None,
+        "not_measured": not_measured(breakdown) if breakdown else (),
+        "change_word": change_word,
+        "few": FEW,
+        "whens": tuple(when for when, rows in times.items() if rows),
+        "utterances": shown,
+        "scored_count": len(predictions.after or predictions.before),
+        "changed": changed_most(shown, predictions),
+    }
 
 
 def differences(report: RunReport) -> dict[str, float]:
@@ -166,47 +211,16 @@ def plots(report: RunReport, log: TrainingLog) -> tuple[Plot, ...]:
     return tuple(plot for plot in drawn if plot is not None)
 
 
-def groups(report: RunReport, predictions: Predictions) -> tuple[Group, ...]:
-    """Return the lists of utterances that are not empty: the worst, the most improved, the most worsened."""
+def normalizer_of(report: RunReport) -> Callable[[str], str]:
+    """Return the normaliser that the run was scored with."""
     evaluation = report.evaluation
     latest = (evaluation.after or evaluation.before) if evaluation else None
     if latest is None:
-        return ()
-    when = "after" if predictions.after else "before"
-    scored = predictions.after or predictions.before
+        return str
     # Imported here because Whisper's normalisers come with transformers, and printing a summary needs none.
     from whisper_peft.evaluation.normalizers import get_normalizer
 
-    normalize = get_normalizer(latest.normalizer, latest.language)
-
-    def show(**transcripts: Prediction) -> Shown:
-        aligned = tuple(
-            (name, one, align(one.reference, one.hypothesis, normalize)) for name, one in transcripts.items()
-        )
-        return Shown(aligned[-1][1], aligned)
-
-    paired = pairs(predictions.before, predictions.after)
-    better = [pair for pair in paired if pair.change < 0]
-    worse = [pair for pair in reversed(paired) if pair.change > 0]
-    same = len(paired) - len(better) - len(worse)
-    found = (
-        Group(
-            f"Most word errors {when} training",
-            f"The {MOST_UTTERANCES} utterances with the most word errors, of {len(scored)}.",
-            tuple(show(**{when: one}) for one in worst(scored, MOST_UTTERANCES)),
-        ),
-        Group(
-            "Most improved",
-            f"Of {len(paired)} utterances, {len(better)} have fewer word errors than before, {same} as many.",
-            tuple(show(before=pair.before, after=pair.after) for pair in better[: MOST_UTTERANCES // 2]),
-        ),
-        Group(
-            "Most worsened",
-            f"Of {len(paired)} utterances, {len(worse)} have more word errors than before.",
-            tuple(show(before=pair.before, after=pair.after) for pair in worse[: MOST_UTTERANCES // 2]),
-        ),
-    )
-    return tuple(group for group in found if group.utterances)
+    return get_normalizer(latest.normalizer, latest.language)
 
 
 def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

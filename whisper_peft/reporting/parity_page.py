@@ -9,9 +9,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from whisper_peft.evaluation.error_analysis.alignment import AlignedWord, align
 from whisper_peft.export_types import DifferingTranscript, ParityRow, ParityTable
 from whisper_peft.reporting import figures
-from whisper_peft.reporting.alignment import AlignedWord, align
 from whisper_peft.reporting.run_report import write_text
 
 PARITY_FILE = "parity.json"

@@ -98,8 +98,8 @@ def line_plot(title: str, series: Sequence[Series], print_value: Callable[[float
         return None
     bounds = [bound for one in series for interval in one.intervals for bound in interval]
     steps = [step for one in series for step, _ in one.points]
-    x_values = _tick_values(min(steps), max(steps), whole=True)
-    y_values = _tick_values(0.0, max(bounds + [value for _, value in finite]))
+    x_values = tick_values(min(steps), max(steps), whole=True)
+    y_values = tick_values(0.0, max(bounds + [value for _, value in finite]))
     x = Scale(min(steps), max(max(steps), min(steps) + 1), LEFT, WIDTH - RIGHT)
     y = Scale(0.0, y_values[-1], HEIGHT - BOTTOM, TOP)
     return Plot(
@@ -128,7 +128,13 @@ def thin(points: Curve, most: int = MOST_POINTS) -> Curve:
     return tuple(sorted(kept))
 
 
-def _tick_values(low: float, high: float, *, whole: bool = False) -> list[float]:
+def tick_values(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Return round values from below `low` to above `high`, about five of them.
+
+    Example:
+        >>> tick_values(0.0, 0.17)
+        [0.0, 0.05, 0.1, 0.15000000000000002, 0.2]
+    """
     if high <= low:
         high = low + 1
     locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=whole)

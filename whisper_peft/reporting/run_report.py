@@ -16,6 +16,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from whisper_peft.errors import StorageError
+from whisper_peft.evaluation.error_analysis.values import Breakdown
 from whisper_peft.measuring import StageCost
 from whisper_peft.types import EvalResult, MergeResult, TrainResult
 
@@ -60,6 +61,8 @@ class EvaluationRecord(Record):
     """95 % interval of the WER after minus the WER before, resampled over pairs of the same utterance."""
     source_difference_intervals: dict[str, tuple[float, float]] = {}
     """The same of each source that was mixed in, by its name; its scores are in `before` and `after`."""
+    breakdown: Breakdown | None = None
+    """The errors by kind, made from `predictions.jsonl`; None where there are none."""
     scored_split: str
     """Split that both were scored on: the WER of a run is that of this split of the main source alone."""
     selected_split: str | None = None

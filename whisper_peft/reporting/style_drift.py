@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from whisper_peft.reporting.figures import number, percent
+from whisper_peft.reporting.figures import number, whole_percent
 from whisper_peft.reporting.run_report import EvaluationRecord
 from whisper_peft.types import StyleProfile
 
@@ -36,16 +36,6 @@ class StyleMeasure:
             return abs(after - before) >= LARGE_CHANGE_OF_SHARE
         low, high = sorted((before, after))
         return high >= LEAST_PER_100_WORDS and high > LARGE_FACTOR * low
-
-
-def whole_percent(share: float) -> str:
-    """Print a share without decimals.
-
-    Example:
-        >>> whole_percent(0.921)
-        '92 %'
-    """
-    return percent(share, digits=0)
 
 
 STYLE_MEASURES = {

@@ -52,6 +52,14 @@ def test_row_is_as_sure_alone_as_in_a_batch(
         assert one.no_speech_probability == pytest.approx(other.no_speech_probability, abs=1e-4)
 
 
+def test_greedy_search_is_as_sure_as_a_second_pass_among_the_tokens_it_may_write(
+    tiny_en: Whisper, clips: list[Waveform]
+) -> None:
+    for written, sure in zip(*heard(tiny_en, clips), strict=True):
+        assert written.mean_log_probability is not None
+        assert 0 <= written.mean_log_probability - sure.mean_log_probability < 0.01
+
+
 def test_certainty_is_the_mean_over_words_and_end(tiny_en: Whisper, clips: list[Waveform]) -> None:
     (written,), (sure,) = heard(tiny_en, clips[:1])
     prefix, end = decoder_prefix(tiny_en, None, "transcribe"), tiny_en.tokenizer.eos_token_id

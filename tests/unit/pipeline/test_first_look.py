@@ -31,7 +31,7 @@ def test_a_recording_that_is_learned_from_another_source_is_said_and_speakers_ar
         ("sentence", "old/train", 1),
     ]
     assert look.rows == 1
-    assert look.standing_out == 0
+    assert look.suspects == ()
 
 
 def test_one_sentence_in_a_thousand_is_not_worth_a_line():
@@ -44,5 +44,5 @@ def test_one_sentence_in_a_thousand_is_not_worth_a_line():
 def test_rows_that_stand_out_are_counted_once_and_named_by_reason():
     odd = row("odd", "words " * 40, duration_s=0.5)
     look = look_first([*rows(50), odd], [row("test", "Unheard of.")])
-    assert (look.standing_out, look.concerns) == (1, {"impossible-rate": 1})
+    assert (len(look.suspects), look.concerns) == (1, {"impossible-rate": 1})
     assert "2.0 % of 51 training rows stand out (1 impossible-rate)" in next(look.sentences())

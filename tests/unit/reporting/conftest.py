@@ -12,7 +12,13 @@ from typing import Any
 import jiwer
 import pytest
 
+from whisper_peft.evaluation.error_analysis.breakdown import break_down
+from whisper_peft.evaluation.error_analysis.groups import scored_alike
+from whisper_peft.evaluation.error_analysis.rates import Resampling
+from whisper_peft.evaluation.error_analysis.training_words import count_training_words, scored_words
+from whisper_peft.evaluation.error_analysis.values import Breakdown
 from whisper_peft.evaluation.normalizers import get_normalizer
+from whisper_peft.reporting.json_lines import by_utterance
 from whisper_peft.reporting.run_report import (
     AdapterRecord,
     DataRecord,
@@ -92,8 +98,10 @@ def predict(name: str, reference: str, hypothesis: str, duration_s: float) -> Pr
         deletions=words.deletions,
         insertions=words.insertions,
         hits=words.hits,
-        speaker_id="june_wallack_fr_CA",
+        speaker_id="june_wallack_fr_CA" if len(name) % 3 else "someone_else",
         language="fr",
+        snr_db=10.0 + len(reference) % 37,
+        mean_log_probability=-0.05 - words.wer / 2,
     )
 
 
@@ -135,6 +143,21 @@ def evaluate(predictions: list[Prediction], rtfx: float) -> EvalResult:
         skipped={"unreadable": 1},
         predictions=tuple(predictions),
         **counts,
+    )
+
+
+def break_down_errors(rows: list[dict[str, Any]]) -> Breakdown:
+    """Return the errors of the run by kind."""
+    normalize = get_normalizer("marks", "fr")
+    before, after = (by_utterance(transcribe(rows, when)) for when in ("before", "after"))
+    wanted = scored_words((one.reference for one in after.values()), normalize)
+    learned = [row["text"] for row in rows if row["split"] == "train"]
+    return break_down(
+        scored_alike(before, after),
+        normalize=normalize,
+        sources={},
+        training_words=count_training_words(learned, wanted, normalize),
+        resampling=Resampling(200),
     )
 
 
@@ -193,6 +216,7 @@ def make_report(rows: list[dict[str, Any]], folder: Path) -> RunReport:
             before=evaluate(transcribe(rows, "before"), 9.71),
             after=evaluate(transcribe(rows, "after"), 9.12),
             difference_interval=(-0.151, -0.063),
+            breakdown=break_down_errors(rows),
             scored_split="test",
             selected_split="dev",
         ),

@@ -97,7 +97,7 @@ def test_environment_names_versions_and_machine() -> None:
 def test_reporting_never_imports_torch(run_folder: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from whisper_peft.reporting import alignment, figures, model_card, page, plots, progress, summary\n"
+        "from whisper_peft.reporting import figures, model_card, page, plots, progress, ranking, summary\n"
         "assert not {'torch', 'transformers', 'matplotlib.pyplot'} & set(sys.modules), 'at import'\n"
         "run = Path(sys.argv[1]); report = page.read_report(run).to_dict()\n"
         "page.write_page(run); model_card.write_model_card(report, run); summary.summary(report)\n"

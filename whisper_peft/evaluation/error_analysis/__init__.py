@@ -1,0 +1,1 @@
+"""What kinds of errors a WER is made of: told from transcripts and references alone, without torch."""
