@@ -105,7 +105,7 @@ def _of_utterances(scored: Scored, sources: Mapping[str, Scored]) -> Iterator[Di
     yield Dimension(
         "snr", by_number(scored, lambda one: one.snr_db, SNRS_DB, "dB"), "no recording has noise to measure"
     )
-    rates = by_number(scored, speaking_rate, rate_bounds(scored), "letters a second")
+    rates = by_number(scored, speaking_rate, rate_bounds(scored), "letters/s")
     yield Dimension("speaking_rate", rates, "no durations are known")
     yield Dimension("speaker", by_name(scored, lambda one: one.speaker_id), "the rows name no speakers")
     yield Dimension("language", by_name(scored, lambda one: one.language), "the rows name no language")
