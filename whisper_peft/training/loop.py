@@ -26,12 +26,7 @@ from whisper_peft.model.generation_defaults import allow_empty_text
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.cache_choice import choose_cache
-from whisper_peft.training.checkpoints import (
-    RunState,
-    read_checkpoint,
-    restore_weights,
-    trainable_weights,
-)
+from whisper_peft.training.checkpoints import RunState, read_checkpoint, restore_weights, trainable_weights
 from whisper_peft.training.disk_room import bytes_in, planned_bytes, refuse_full_disk
 from whisper_peft.training.events import Callback, Event, announce
 from whisper_peft.training.gradients import Gradients
@@ -57,8 +52,7 @@ from whisper_peft.types import EncoderCacheUse, EvalResult, TrainResult, Utteran
 logger = logging.getLogger(__name__)
 
 TRIM_STEPS = 8
-"""Steps between two trims of the heap, which steps of other sizes leave in pieces: without them memory grows
-for hundreds of steps. With a trim in each step a tenth of its time would go into getting the pages again."""
+"""Steps between trims of the heap, which steps of many sizes leave in pieces; one in each costs a tenth."""
 
 
 @dataclass
