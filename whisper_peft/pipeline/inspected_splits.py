@@ -66,7 +66,7 @@ class ToInspect:
         given = {"data": dict(data), "model": dict(model)}
         if isinstance(source, str | Path) and Path(source).suffix in YAML:
             recipe = apply_overrides(read_recipe(Path(source)), given)
-            return cls(recipe, recipe.data.model_fields_set & {*ROLES}, Path(source))
+            return cls(recipe, [role for role in ROLES if role in recipe.data.model_fields_set], Path(source))
         speech = {"mix": (), **data, "source": source}
         recipe = apply_overrides(_recipe_of(run), {**given, "data": speech})
         return cls(recipe, [role for role in ROLES if data.get(role) is not None])
@@ -79,7 +79,9 @@ class ToInspect:
             RecipeError: If two sources have one name.
         """
         data = self.recipe.data
-        found = {(None, one.split.name): one for one in _main_splits(data, self.named)}
+        found: dict[tuple[str | None, str], InspectedSplit] = {}
+        for one in _main_splits(data, self.named):
+            found[None, one.split.name] = one
         names = mixed_names(data.mix)
         for place, mixed in enumerate(data.mix):
             section = section_of(mixed, data)
