@@ -80,6 +80,16 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
+def utterances(number: int) -> str:
+    """Say how many utterances.
+
+    Example:
+        >>> utterances(1), utterances(1200)
+        ('1 utterance', '1,200 utterances')
+    """
+    return f"{count(number)} utterance{'s' if number != 1 else ''}"
+
+
 def number(value: float) -> str:
     """Print a measured number with four significant digits.
 

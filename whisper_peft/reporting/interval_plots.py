@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from whisper_peft.evaluation.error_analysis.values import Calibration, Rate, Slice
-from whisper_peft.reporting.figures import count, percent, short_percent
+from whisper_peft.reporting.figures import percent, short_percent, utterances
 from whisper_peft.reporting.plots import RIGHT, WIDTH, Scale, Tick, tick_values
 
 LABELS = 150
@@ -113,7 +113,7 @@ def _row(one: Slice, place: int, x: Scale) -> IntervalRow:
         )
         for when, rate in _rates(one)
     )
-    return IntervalRow(label, f"{count(one.utterances)} utterances", middle, marks)
+    return IntervalRow(label, utterances(one.utterances), middle, marks)
 
 
 def _told(one: Slice) -> str:
@@ -121,7 +121,7 @@ def _told(one: Slice) -> str:
         f"{when} {percent(rate.value, 1)}, from {' to '.join(percent(bound, 1) for bound in rate.interval)}"
         for when, rate in _rates(one)
     )
-    return f"{one.name}, {count(one.utterances)} utterances: {rates}."
+    return f"{one.name}, {utterances(one.utterances)}: {rates}."
 
 
 @dataclass(frozen=True, slots=True)
