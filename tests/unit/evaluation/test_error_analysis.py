@@ -91,6 +91,22 @@ def test_slices_of_utterances_add_up_to_the_wer() -> None:
     )
 
 
+def test_a_bound_belongs_to_the_longer_group() -> None:
+    found = analyse(predict("one two", "one two"), predict("one", "one", "b", duration_s=5.0))
+    assert {name: one.utterances for name, one in named(found.slices["duration"]).items()} == {
+        "2 to 5 s": 1,
+        "5 to 10 s": 1,
+    }
+
+
+def test_speakers_with_the_most_words_stand_first() -> None:
+    brief = [predict("one", "one", f"{place}", speaker_id=f"s{place:02}") for place in range(45)]
+    found = analyse(*brief, predict("we saw them", "we saw them", "long", speaker_id="much"))
+    names = [one.name for one in found.slices["speaker"]]
+    assert names[0] == "much"
+    assert len(names) == 40
+
+
 def test_intervals_of_the_whole_equal_those_of_the_score() -> None:
     rows = [predict("a b c d", "a b c d"[: 2 * n % 8 + 1], str(n), speaker_id="ann") for n in range(20)]
     other = predict("x", "x", "other", speaker_id="bob")
@@ -151,6 +167,15 @@ def test_upper_case_names_nobody() -> None:
     assert "writing" in analyse(row).not_measured
 
 
+def test_german_capitals_say_noun_not_name() -> None:
+    rows = {
+        language: predict("wir sehen das Haus", "wir sehen das Haus", language=language)
+        for language in ("de", "nl")
+    }
+    kinds = {language: set(named(analyse(row).slices["kind"])) for language, row in rows.items()}
+    assert kinds == {"de": {"other words"}, "nl": {"names", "other words"}}
+
+
 def test_french_number_words_count_and_articles_do_not() -> None:
     row = replace(predict("appuyez sur un puis vingt", "appuyez sur un puis vin"), language="fr")
     slices = named(analyse(row).slices["kind"])
@@ -195,6 +220,11 @@ def test_confusions_are_counted_before_and_after() -> None:
     assert listed["left_out"] == [("colder", "", 0, 1)]
     assert "added" not in listed
     assert listed["characters"] == [("a", "e", 1, 1), ("d", "t", 2, 0)]
+
+
+def test_characters_of_another_word_are_no_confusions() -> None:
+    found = analyse(predict("the cat sat", "the elephant sit"))
+    assert [(one.reference, one.hypothesis) for one in found.confusions["characters"]] == [("a", "i")]
 
 
 def test_a_model_that_is_as_sure_as_right_is_calibrated() -> None:
