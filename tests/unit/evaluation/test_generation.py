@@ -55,10 +55,18 @@ def test_greedy_search_equals_transformers_own_generate(
     assert [row.text for row in alone[:2]] == texts
 
 
+def assert_same(found: list[generation.Generation], expected: list[generation.Generation]) -> None:
+    """Compare what was written; how sure the model was may differ by the order of sums."""
+    sure = [row.mean_log_probability for row in expected]
+    assert [row.mean_log_probability for row in found] == pytest.approx(sure, abs=1e-4)
+    written = [(row.text, row.tokens, row.looping) for row in expected]
+    assert [(row.text, row.tokens, row.looping) for row in found] == written
+
+
 def test_a_transcript_does_not_depend_on_its_batch(
     tiny_en: Whisper, clips: list[Waveform], alone: list[generation.Generation]
 ) -> None:
-    assert generate(tiny_en, clips, language=None) == alone
+    assert_same(generate(tiny_en, clips, language=None), alone)
 
 
 def test_an_empty_batch_has_no_transcripts(tiny_en: Whisper) -> None:
@@ -161,7 +169,7 @@ def test_rows_of_different_context_share_a_batch_and_write_as_if_alone(
     tiny_en: Whisper, clips: list[Waveform]
 ) -> None:
     alone = [generate(tiny_en, [clip], language=None, audio_context="cut")[0] for clip in clips]
-    assert generate(tiny_en, clips, language=None, audio_context="cut") == alone
+    assert_same(generate(tiny_en, clips, language=None, audio_context="cut"), alone)
     beams = generate(tiny_en, [clips[0], clips[3]], language=None, audio_context="cut", num_beams=2)
     assert beams[0] == generate(tiny_en, clips[:1], language=None, audio_context="cut", num_beams=2)[0]
 
