@@ -82,9 +82,8 @@ def export(
     orders = find_orders(_listed(format), _listed(quantize))
     for order in orders:
         refuse_missing(order.form)
-    recipe = _recipe(run_or_model, model, data)
+    recipe, folder = _recipe(run_or_model, model, data), Path(output_dir)
     heard = clips_to_compare(open_split(recipe.data, "eval"), clips)
-    folder = Path(output_dir)
     refuse_used(folder)
     whisper = _load(run_or_model, recipe)
     reference = _reference(whisper, recipe, heard)

@@ -212,17 +212,15 @@ def transcribe(
         WhisperPeftError: With what is wrong, why, and what to do.
     """
     formats = formats or (("txt",) if output_dir is not None else ())
-    for name in formats:
-        check_format(name)
-    if formats:
-        check_folder(Path(output_dir or "."))
+    folder = Path(output_dir or ".")
+    _refuse_unwritable(formats, folder)
     recordings = find_recordings([Path(file) for file in files])  # before weights are loaded
     names = file_names(recordings)
     recipe = recipe_of(run_or_model, {"model": dict(model)} if model else {})
 
     def keep(place: int, transcript: Transcript) -> None:
         for format in formats:
-            write_transcript(transcript, Path(output_dir or "."), format, name=names[place])
+            write_transcript(transcript, folder, format, name=names[place])
         if on_finished is not None:
             on_finished(transcript)
 
@@ -238,6 +236,13 @@ def transcribe(
         on_finished=keep,
         on_refused=on_refused,
     )
+
+
+def _refuse_unwritable(formats: Sequence[str], folder: Path) -> None:
+    for name in formats:
+        check_format(name)
+    if formats:
+        check_folder(folder)
 
 
 def choose_context(run_or_model: str | Path, choice: ContextChoice) -> AudioContext:

@@ -73,14 +73,13 @@ def push(
     if not (folder / RECIPE_FILE).is_file():
         todo = f"give the folder that holds {RECIPE_FILE} and {ADAPTER}/"
         raise PublishingError(f"{folder} is no run folder", f"it has no {RECIPE_FILE}", todo)
-    recipe, chosen = read_recipe(folder / RECIPE_FILE), what
-    if chosen is None:
-        chosen = "merged" if recipe.adapter.method == "full" else "adapter"
+    recipe = read_recipe(folder / RECIPE_FILE)
+    learned_all = recipe.adapter.method == "full"
+    chosen = what or ("merged" if learned_all else "adapter")
     base = base_model or hub_name(recipe.model.name)
     _refuse_unfit(folder, recipe, chosen, base)
     files = _files(folder, recipe, chosen, base)
-    is_merged = chosen != "adapter" and recipe.adapter.method != "full"
-    notes = _merge_notes(folder) if is_merged else ()
+    notes = () if chosen == "adapter" or learned_all else _merge_notes(folder)
     if chosen != "merged":
         _refuse_idle_adapter(folder)
     publication = Publication(check_repo(repo), chosen, base, license)

@@ -280,7 +280,7 @@ class TrainSection(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
     compile: bool = False
-    """Compile the layers (torch.compile). The first step takes up to a minute more; CPUs gained nothing."""
+    """Compile the layers (torch.compile). The first step takes up to a minute more; CPUs gain little."""
     encoder_cache: Literal["auto", "off", "memory", "disk"] = "auto"
     """Keep the states of an encoder that does not learn, for later epochs. auto: in memory where all fit."""
     encoder_cache_gib: float | None = Field(None, gt=0)

@@ -52,7 +52,7 @@ from whisper_peft.types import EncoderCacheUse, EvalResult, TrainResult, Utteran
 logger = logging.getLogger(__name__)
 
 TRIM_STEPS = 8
-"""Steps between trims of the heap, which steps of many sizes leave in pieces; one in each costs a tenth."""
+"""Steps between trims of the heap, which steps of many sizes leave in pieces; one in each costs a fifth."""
 
 
 @dataclass
