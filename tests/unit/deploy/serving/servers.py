@@ -22,10 +22,14 @@ ECHO = ServedModel("echo", "en", "full", is_multilingual=False)
 
 @dataclass
 class EchoEngine:
-    """Writes how many samples it hears. A closed gate keeps it waiting; `batches` tells what it was given."""
+    """Writes how many samples it hears. A closed gate keeps it waiting; `batches` tells what it was given.
+
+    `busy` is set as soon as it was given something: what comes afterwards waits together.
+    """
 
     models: dict[str, ServedModel] = field(default_factory=lambda: {"echo": ECHO})
     gate: threading.Event = field(default_factory=threading.Event)
+    busy: threading.Event = field(default_factory=threading.Event)
     batches: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     poison: int = -1
 
@@ -36,6 +40,7 @@ class EchoEngine:
         return len(window.prompt)
 
     def transcribe(self, model: str, windows: Sequence[Window]) -> list[Heard]:
+        self.busy.set()
         self.gate.wait(30)
         lengths = tuple(len(window.waveform) for window in windows)
         self.batches.append((model, lengths))

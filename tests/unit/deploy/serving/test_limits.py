@@ -26,8 +26,9 @@ def post(address: str, samples: int, timeout: float = 30.0, **fields: str) -> ht
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    for _ in range(500):
+    """Wait until something holds, for a minute at most: a busy machine may take its time."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
         if holds():
             return
         time.sleep(0.01)
@@ -39,19 +40,30 @@ def waiting(service: Service) -> int:
 
 
 def fill(
-    address: str, service: Service, threads: ThreadPoolExecutor, count: int
+    address: str,
+    service: Service,
+    engine: EchoEngine,
+    threads: ThreadPoolExecutor,
+    count: int,
+    prompt: Callable[[int], str] = lambda place: "",
 ) -> list[Future[httpx.Response]]:
-    """Send requests that wait, one of them in the engine."""
-    sent = [threads.submit(post, address, 1_600 + place) for place in range(count)]
+    """Send requests: the first is in the engine, alone, before the others are sent and wait."""
+
+    def send(place: int) -> Future[httpx.Response]:
+        return threads.submit(post, address, 1_600 + place, prompt=prompt(place))
+
+    first = send(0)
+    assert engine.busy.wait(60)
+    others = [send(place) for place in range(1, count)]
     until(lambda: waiting(service) == count - 1)
-    return sent
+    return [first, *others]
 
 
 def test_one_more_than_there_are_places_for_is_told_when_to_come_again() -> None:
     engine = EchoEngine()
     with running(engine, ServingSettings(page=False, max_requests=3)) as (address, service):
         with ThreadPoolExecutor(3) as threads:
-            sent = fill(address, service, threads, 3)
+            sent = fill(address, service, engine, threads, 3)
             refused = post(address, 99)
             engine.gate.set()
             answers = [one.result() for one in sent]
@@ -68,7 +80,7 @@ def test_what_waits_together_is_heard_together_and_no_more_than_allowed() -> Non
         running(engine, ServingSettings(page=False, max_batch_size=4)) as (address, service),
         ThreadPoolExecutor(8) as threads,
     ):
-        sent = fill(address, service, threads, 8)
+        sent = fill(address, service, engine, threads, 8)
         engine.gate.set()
         answers = {one.result().json()["text"] for one in sent}
     assert len(answers) == 8
@@ -78,8 +90,7 @@ def test_what_waits_together_is_heard_together_and_no_more_than_allowed() -> Non
 def test_windows_of_other_prompts_are_not_mixed() -> None:
     engine = EchoEngine()
     with running(engine) as (address, service), ThreadPoolExecutor(5) as threads:
-        sent = [threads.submit(post, address, 1_600 + n, prompt="ab" if n % 2 else "") for n in range(5)]
-        until(lambda: waiting(service) == 4)
+        sent = fill(address, service, engine, threads, 5, lambda place: "ab" if place % 2 else "")
         engine.gate.set()
         for one in sent:
             assert one.result().status_code == 200
@@ -90,7 +101,7 @@ def test_windows_of_other_prompts_are_not_mixed() -> None:
 def test_a_window_that_breaks_its_batch_fails_alone() -> None:
     engine = EchoEngine(poison=1_602)
     with running(engine) as (address, service), ThreadPoolExecutor(4) as threads:
-        sent = fill(address, service, threads, 4)
+        sent = fill(address, service, engine, threads, 4)
         engine.gate.set()
         statuses = [one.result().status_code for one in sent]
     assert sorted(statuses) == [200, 200, 200, 500]
@@ -102,10 +113,11 @@ def test_a_client_that_leaves_frees_its_place_and_is_not_heard() -> None:
     with running(engine, ServingSettings(page=False, max_requests=2)) as (address, service):
         with ThreadPoolExecutor(2) as threads:
             first = threads.submit(post, address, 1_600)
-            until(lambda: service.metrics.open_requests._value.get() == 1 and not waiting(service))
-            time.sleep(0.2)
+            assert engine.busy.wait(60)
+            leaving = threads.submit(post, address, 7_777, timeout=3.0)
+            until(lambda: waiting(service) == 1)
             with pytest.raises(httpx.ReadTimeout):
-                post(address, 7_777, timeout=1.0)
+                leaving.result()
             until(lambda: service.metrics.open_requests._value.get() == 1)
             assert waiting(service) == 0
             engine.gate.set()
@@ -118,7 +130,8 @@ def test_a_stream_whose_client_leaves_frees_its_place() -> None:
     engine = EchoEngine()
     with running(engine) as (address, service):
         with pytest.raises(httpx.ReadTimeout):
-            post(address, 1_600, timeout=1.0, stream="true")
+            post(address, 1_600, timeout=3.0, stream="true")
+        assert engine.busy.is_set()
         until(lambda: service.metrics.open_requests._value.get() == 0)
         engine.gate.set()
 
@@ -190,7 +203,7 @@ def test_a_server_that_stops_answers_what_it_has_taken() -> None:
     engine = EchoEngine()
     with ThreadPoolExecutor(3) as threads:
         with running(engine) as (address, service):
-            sent = fill(address, service, threads, 3)
+            sent = fill(address, service, engine, threads, 3)
             threading.Timer(0.5, engine.gate.set).start()
         assert [one.result().status_code for one in sent] == [200] * 3
         with pytest.raises(httpx.ConnectError):
