@@ -288,7 +288,7 @@ def test_a_disk_that_fills_up_is_said_with_how_to_go_on(speech, tmp_path, monkey
     def write(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("whisper_peft.pipeline.finetuning.JsonLog.__call__", write)
+    monkeypatch.setattr("whisper_peft.pipeline.stages.JsonLog.__call__", write)
     with pytest.raises(StorageError, match=r"No space left on device.*--resume --output-dir"):
         finetune("lora-librispeech", **overrides(speech), output_dir=tmp_path / "run")
 
@@ -309,7 +309,7 @@ def test_what_scoring_skips_is_named_in_its_line(tmp_path, prompts_en, monkeypat
     def train(*args, **kwargs):
         raise MergeError("enough")
 
-    monkeypatch.setattr("whisper_peft.pipeline.finetuning.Finetuning._train", train)
+    monkeypatch.setattr("whisper_peft.pipeline.stages.Finetuning._train", train)
     made = overrides("", data={"source": {"train": good[:1], "test": [good[1], bad]}})
     with pytest.raises(MergeError):
         finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
