@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from whisper_peft.data.findings import Inspection as Inspection
     from whisper_peft.diagnostics import doctor as doctor
     from whisper_peft.errors import WhisperPeftError as WhisperPeftError
+    from whisper_peft.evaluation.health.values import Health as Health
     from whisper_peft.export_types import ExportResult as ExportResult
     from whisper_peft.export_types import Verification as Verification
     from whisper_peft.pipeline import Plan as Plan
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from whisper_peft.pipeline.adapter_algebra import describe_adapter as describe_adapter
     from whisper_peft.pipeline.adapter_algebra import extract_adapter as extract_adapter
     from whisper_peft.pipeline.adapter_algebra import unmerge as unmerge
+    from whisper_peft.pipeline.health_check import health as health
     from whisper_peft.pipeline.labelling import label as label
     from whisper_peft.pipeline.publishing import push as push
     from whisper_peft.pipeline.scale_curves import scale_curve as scale_curve
@@ -80,10 +82,12 @@ _HOMES = {
     "data.findings": "Inspection",
     "diagnostics": "doctor",
     "errors": "WhisperPeftError",
+    "evaluation.health.values": "Health",
     "export_types": "ExportResult Verification",
     "pipeline": "Plan Run check evaluate export finetune inspect load merge report serve transcribe verify",
     "pipeline.adapter_algebra": "average_checkpoints combine_adapters describe_adapter extract_adapter "
     "unmerge",
+    "pipeline.health_check": "health",
     "pipeline.labelling": "label",
     "pipeline.publishing": "push",
     "pipeline.scale_curves": "scale_curve",

@@ -51,7 +51,7 @@ def test_the_tree_is_the_tree():
 def test_the_python_example_prints_the_lines_it_shows(tmp_path, monkeypatch):
     (example,) = blocks("python")
     short = example.replace(
-        "schedule(epochs=3, ", "scoring(max_utterances=4), schedule(max_steps=2, workers=0, "
+        "schedule(epochs=3, ", "scoring(max_utterances=4, health='off'), schedule(max_steps=2, workers=0, "
     )
     assert short != example
     monkeypatch.chdir(tmp_path)

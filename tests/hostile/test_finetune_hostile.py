@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         data={"source": str(folder), "train": "train", "eval": "test", "max_skipped_share": 1},
         adapter={"r": 4, "targets": "attention"},
         train={"max_steps": 1, "batch_size": 1_000, "workers": 0},
-        eval={"before": False, "short_context": False, "batch_size": 8},
+        eval={"before": False, "short_context": False, "batch_size": 8, "health": "off"},
         merge={"enabled": False},
         output_dir=folder / "run",
     )

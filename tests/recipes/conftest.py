@@ -14,6 +14,7 @@ SMALL = {
     "--adapter.r": "4",
     "--train.learning-rate": "1e-3",
     "--eval.max-utterances": "2",
+    "--eval.health": "off",
     "--merge.clips": "1",
 }
 

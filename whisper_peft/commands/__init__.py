@@ -7,6 +7,7 @@ from collections.abc import Callable
 from whisper_peft.commands.adapter_verbs import run_adapters
 from whisper_peft.commands.comparing import run_benchmark
 from whisper_peft.commands.exporting import run_export, run_verify
+from whisper_peft.commands.health_verb import run_health
 from whisper_peft.commands.hosting import run_serve
 from whisper_peft.commands.inspecting import run_inspect
 from whisper_peft.commands.labelling import run_label
@@ -26,6 +27,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "inspect": run_inspect,
     "finetune": run_finetune,
     "evaluate": run_evaluate,
+    "health": run_health,
     "merge": run_merge,
     "export": run_export,
     "verify": run_verify,

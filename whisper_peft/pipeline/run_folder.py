@@ -52,7 +52,7 @@ FREE_TO_CHANGE = {
         "encoder_cache_gib",
         "encoder_cache_folder",
     ),
-    "eval": ("batch_size", "short_context"),
+    "eval": ("batch_size", "short_context", "health"),
     "model": ("device",),
 }
 """Fields that a resumed run may have otherwise: they change no weight."""

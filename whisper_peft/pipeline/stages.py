@@ -31,6 +31,7 @@ from whisper_peft.pipeline.context_choice import figures_of, write_figures
 from whisper_peft.pipeline.error_breakdown import write_scored
 from whisper_peft.pipeline.expectation import expect
 from whisper_peft.pipeline.first_look import looked_over
+from whisper_peft.pipeline.health_check import HealthCheck
 from whisper_peft.pipeline.nearest_language import settle_language
 from whisper_peft.pipeline.page_recordings import page_recordings
 from whisper_peft.pipeline.restoring import restore_rows
@@ -133,6 +134,7 @@ class Finetuning:
             self.accelerator.free_memory()
             with self.clock("merge"):
                 self._merge(speech)
+            self._check_health()
         return self._finish()
 
     def _load(self) -> tuple[Speech, Whisper, TrainingRows]:
@@ -295,6 +297,15 @@ class Finetuning:
         if self.is_main:
             write_figures(figures_of(self.report.evaluation), self.folder / MERGED)
         self._note(merge=merged)
+
+    def _check_health(self) -> None:
+        level = self.recipe.eval.health
+        if level == "off":
+            return
+        work = HealthCheck(self.folder, self.recipe, self.report, level, self.say)
+        with self.clock("health"):
+            measured = on_main_process(self.accelerator, work.run)
+        self._note(health=measured)
 
     def _finish(self) -> Run:
         now = datetime.now().astimezone().isoformat(timespec="seconds")

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
-from whisper_peft.reporting import figures
+from whisper_peft.reporting import figures, health_views
 from whisper_peft.reporting.mixed_scores import mixed_scores
 from whisper_peft.reporting.page import RATES, RECIPE_FILE
 from whisper_peft.reporting.run_report import RunReport, write_text
@@ -112,6 +112,7 @@ def render_model_card(report: RunReport, recipe: Recipe, published: Publication 
     text = templates.get_template("card.md").render(
         report=report,
         form=figures,
+        health=health_views,
         rates=RATES,
         scored=scored,
         front_matter=Markup(_front_matter(report, recipe, published)),

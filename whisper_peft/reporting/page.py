@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from whisper_peft.reporting import figures
+from whisper_peft.reporting import figures, health_views
 from whisper_peft.reporting.breakdown_views import (
     FEW,
     change_word,
@@ -137,6 +137,7 @@ def render_page(
         **_errors(report, predictions),
         figure=Figures({**report.to_dict(), "difference": differences(report)}),
         form=figures,
+        health=health_views,
         log_plots=plots(report, log),
         notes=(*log.notes, *predictions.notes),
         recipe_text=recipe_text,

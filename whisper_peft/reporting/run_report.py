@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from whisper_peft.errors import StorageError
 from whisper_peft.evaluation.error_analysis.values import Breakdown
+from whisper_peft.evaluation.health.values import Health
 from whisper_peft.measuring import StageCost
 from whisper_peft.types import EvalResult, MergeResult, TrainResult
 
@@ -187,6 +188,7 @@ class RunReport(Record):
     merge: MergeResult | None = None
     data: DataRecord | None = None
     adapter: AdapterRecord | None = None
+    health: Health | None = None
     forecast: ForecastRecord | None = None
     cost: CostRecord | None = None
     meta: Environment

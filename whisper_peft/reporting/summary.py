@@ -17,6 +17,7 @@ from whisper_peft.reporting.figures import (
     share,
     signed_percent,
 )
+from whisper_peft.reporting.health_views import health_lines
 from whisper_peft.reporting.mixed_scores import mixed_scores
 from whisper_peft.reporting.probe_lines import probe_lines
 from whisper_peft.reporting.run_report import EvaluationRecord, RunReport
@@ -66,6 +67,8 @@ def _lines(report: RunReport) -> Iterator[tuple[str, str]]:
         yield "merged model", report.merge.folder
     if skips := training_skips(report):
         yield "skipped", f"training rows: {reasons(skips)}"
+    if report.health is not None:
+        yield from health_lines(report.health)
     if drift := style_drift(report.evaluation):
         yield "style", drift
     if warning := caution(report):

@@ -34,7 +34,7 @@ SMALL = {
     "model": {"name": "openai/whisper-tiny.en", "device": "cpu"},
     "adapter": {"r": 4, "targets": "attention"},
     "train": {"max_steps": 3, "batch_size": 2, "learning_rate": 1e-3, "workers": 0, "checkpoint_steps": 2},
-    "eval": {"max_utterances": 3},
+    "eval": {"max_utterances": 3, "health": "off"},
     "merge": {"clips": 2},
 }
 

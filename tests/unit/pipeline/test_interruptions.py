@@ -28,7 +28,7 @@ def sections(prompts_en):
         "data": {"source": {"train": rows[:4], "dev": rows[4:], "test": test}, "dev": "dev", "eval": "test"},
         "adapter": {"r": 4, "targets": "attention"},
         "train": {"max_steps": 3, "batch_size": 2, "learning_rate": 1e-3, "workers": 0},
-        "eval": {"steps": 2, "batch_size": 1, "short_context": False},
+        "eval": {"steps": 2, "batch_size": 1, "short_context": False, "health": "off"},
         "merge": {"enabled": False},
     }
 

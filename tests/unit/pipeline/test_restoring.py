@@ -22,7 +22,7 @@ SMALL = {
     "model": {"name": "openai/whisper-tiny.en", "device": "cpu"},
     "adapter": {"r": 4, "targets": "attention"},
     "train": {"max_steps": 2, "batch_size": 2, "workers": 0},
-    "eval": {"before": False, "max_utterances": 1, "short_context": False},
+    "eval": {"before": False, "max_utterances": 1, "short_context": False, "health": "off"},
     "merge": {"enabled": False},
 }
 

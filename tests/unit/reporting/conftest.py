@@ -17,6 +17,7 @@ from whisper_peft.evaluation.error_analysis.groups import scored_alike
 from whisper_peft.evaluation.error_analysis.rates import Resampling
 from whisper_peft.evaluation.error_analysis.training_words import count_training_words, scored_words
 from whisper_peft.evaluation.error_analysis.values import Breakdown
+from whisper_peft.evaluation.health.values import Check, Figure, Health
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.reporting.json_lines import by_utterance
 from whisper_peft.reporting.run_report import (
@@ -50,6 +51,65 @@ EXTRA = [
     ("empty", "Aucun autre message", "", "Aucun autre message"),
 ]
 """Identifier, reference, hypothesis before and after: text that a page must survive."""
+
+HEALTH = Health(
+    "quick",
+    (
+        Check(
+            "target",
+            "",
+            "good",
+            (
+                Figure("WER", "share", 0.2213, 0.1104, (-0.151, -0.063), 53, "utterances"),
+                Figure("CER", "share", 0.0817, 0.0404, (-0.06, -0.02), 53, "utterances"),
+            ),
+            "it fell, by more than chance",
+        ),
+        Check(
+            "retention",
+            SCRIPT,
+            "bad",
+            (Figure("WER", "share", 0.0324, 0.2513, (0.105, 0.312), 60, "utterances"),),
+            "other speech is no longer understood as before, by more than chance",
+            "replay a tenth to a fifth of such speech (data.mix SOURCE=20%)",
+            "forgetting",
+        ),
+        Check(
+            "leakage",
+            "",
+            "watch",
+            (Figure("scored rows whose recording was learned", "share", None, 0.0094, None, 53, "rows"),),
+            "recordings that are scored were learned: tuned on its test set",
+            "score speech that was not learned",
+            "inspect-your-data",
+        ),
+        Check(
+            "hallucination",
+            "",
+            "watch",
+            (
+                Figure("words for each clip without speech", "number", 1.25, 1.75, (0.0, 1.25), 4, "clips"),
+                Figure("words for each clip of music", "number", 1.0, 3.0, (2.0, 2.0), 1, "clips"),
+            ),
+            "more words for each clip without speech",
+            "learn windows without speech (targets.no_speech 0.1)",
+            "hallucination",
+        ),
+        Check(
+            "timestamps",
+            "",
+            "good",
+            (
+                Figure("windows with well-formed timestamps", "share", 0.75, 0.75, (0.0, 0.0), 4, "windows"),
+                Figure("distance of timestamps", "seconds", 0.3812, 0.4127, (-0.12, 0.2), 4, "windows"),
+            ),
+            "timestamps are written as before",
+        ),
+        Check("context", "", "not measured", (), f"the model was not tuned on that {SCRIPT}"),
+    ),
+    12.6,
+)
+"""A check of every verdict and every unit, with text that a page must survive."""
 
 RECIPE = """name: lora-demo
 model:
@@ -221,6 +281,7 @@ def make_report(rows: list[dict[str, Any]], folder: Path) -> RunReport:
             selected_split="dev",
         ),
         merge=MergeResult(str(folder / "merged"), 2.2e-05, True, 8, (), 0.05),
+        health=HEALTH,
         data=DataRecord(
             source="tests/data/prompts/fr",
             train_split="train",

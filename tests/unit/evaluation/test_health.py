@@ -1,0 +1,341 @@
+"""Verdicts: each kind of damage is named, what is sound is called good, and nothing unmeasured ever is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whisper_peft.evaluation.health.checks import CHECKS
+from whisper_peft.evaluation.health.evidence import (
+    Hearing,
+    JoinedUtterance,
+    Pair,
+    Sound,
+    TimedWindow,
+    Written,
+)
+from whisper_peft.evaluation.health.hearing import errors_by_part
+from whisper_peft.evaluation.health.judging import Evidence, judge
+from whisper_peft.evaluation.health.sound_checks import (
+    check_hallucination,
+    check_long_form,
+    check_timestamps,
+)
+from whisper_peft.evaluation.health.speech_checks import (
+    check_language,
+    check_leakage,
+    check_retention,
+    check_target,
+)
+from whisper_peft.evaluation.health.thresholds import LIMITS, Limit
+from whisper_peft.evaluation.health.values import Figure
+from whisper_peft.evaluation.health.version_checks import check_context, check_quantised
+from whisper_peft.evaluation.health.writing_checks import check_loops, check_style
+from whisper_peft.evaluation.normalizers import get_normalizer
+from whisper_peft.evaluation.scoring import align_words, score
+from whisper_peft.types import EvalResult, Prediction
+
+NORMALIZE = get_normalizer("english")
+
+NAMES = "Ann Bob Carol Dave Eve Frank Grace Heidi Ivan Judy Nina Oscar Peggy Quinn Rupert Sybil Trent Uma"
+THINGS = "apples books chairs desks eggs flags globes hats inks jars keys lamps mugs nuts oars pens rugs saws"
+
+SENTENCES = [
+    f"Please ask {name} for {count} {thing}, and bring them to room {count + 90}."
+    for count, (name, thing) in enumerate(zip(NAMES.split() * 2, THINGS.split() * 2, strict=True), 11)
+]
+"""Sentences with case, marks and numbers."""
+
+
+def predict(reference, hypothesis, name, **fields):
+    (counts,) = align_words([NORMALIZE(reference)], [NORMALIZE(hypothesis)])
+    return Prediction(
+        id=name,
+        reference=reference,
+        hypothesis=hypothesis,
+        duration_s=4.0,
+        wer=counts.rate,
+        substitutions=counts.substitutions,
+        deletions=counts.deletions,
+        insertions=counts.insertions,
+        hits=counts.hits,
+        **{"language": "en", **fields},
+    )
+
+
+def pair(before=str, after=str, references=SENTENCES, **fields):
+    """Return a pair of which both sides are made from the references by functions."""
+    sides = [
+        tuple(predict(text, write(text), str(place)) for place, text in enumerate(references))
+        for write in (before, after)
+    ]
+    return replace(Pair("speech", *sides, "english"), **fields)
+
+
+def half_deaf(text):
+    return " ".join(text.split()[::2])
+
+
+def slightly_deaf(text):
+    return text.replace("bring", "brings") if "a" in text.split()[2] else text
+
+
+def lower(text):
+    return text.lower().replace(".", "").replace(",", "")
+
+
+def test_a_clear_gain_is_good_and_a_clear_loss_bad():
+    assert check_target(pair(before=half_deaf)).verdict == "good"
+    assert check_target(pair(after=half_deaf)).verdict == "bad"
+    figure = check_target(pair(before=half_deaf)).figures[0]
+    assert (figure.name, figure.after, figure.count) == ("WER", 0.0, len(SENTENCES))
+    assert figure.change[0] <= figure.rise <= figure.change[1] < 0
+
+
+def test_no_change_and_few_utterances_are_no_certain_gain():
+    assert check_target(pair()).verdict == "watch"
+    few = check_target(pair(before=half_deaf, references=SENTENCES[:19]))
+    assert (few.verdict, "fewer than 20" in few.why) == ("watch", True)
+
+
+def test_forgotten_speech_is_bad_and_kept_speech_good():
+    assert check_retention(pair(after=half_deaf)).verdict == "bad"
+    assert check_retention(pair()).verdict == "good"
+    assert check_retention(pair(before=half_deaf)).why == "other speech is understood better than before"
+
+
+def test_a_loss_that_may_be_chance_is_watched_and_tells_to_hear_more():
+    def once(text):
+        return half_deaf(text) if text == SENTENCES[0] else text
+
+    small = check_retention(pair(after=once, references=SENTENCES[:3]))
+    assert small.verdict == "watch"
+
+    def swapped(text):
+        return half_deaf(text) if text == SENTENCES[1] else text
+
+    unsure = check_retention(pair(before=once, after=swapped, references=SENTENCES[:4]))
+    assert (unsure.verdict, unsure.why) == ("watch", "too little was heard to rule out a loss")
+    assert unsure.todo.startswith("hear more")
+
+
+def test_a_model_tuned_on_its_test_set_is_named():
+    names = frozenset(map(str, range(len(SENTENCES))))
+    found = check_leakage(pair(before=half_deaf), names, frozenset())
+    assert (found.verdict, "tuned on its test set" in found.why) == ("bad", True)
+    by_sentence = check_leakage(pair(before=half_deaf), frozenset(), names)
+    assert (by_sentence.verdict, "sentences" in by_sentence.why) == ("bad", True)
+    assert check_leakage(pair(before=half_deaf), frozenset(), frozenset()).verdict == "good"
+    assert check_leakage(pair(before=half_deaf), frozenset(), frozenset({"0"})).verdict == "watch"
+
+
+def test_a_gain_on_learned_rows_alone_is_named():
+    learned = frozenset(map(str, range(10)))
+
+    def by_heart(text):
+        return text if SENTENCES.index(text) < 10 else half_deaf(text)
+
+    found = check_leakage(pair(before=half_deaf, after=by_heart), frozenset(), learned)
+    assert found.verdict == "bad"
+    assert "the gain is on the learned rows" in found.why
+    leaked, clean = found.figures[2:]
+    assert (leaked.count, clean.count) == (10, len(SENTENCES) - 10)
+    assert leaked.rise < clean.rise == 0
+    real = check_leakage(pair(before=half_deaf), frozenset(), learned)
+    assert real.verdict == "watch"
+
+
+def test_lost_case_marks_and_digits_are_bad_where_the_references_have_them():
+    found = check_style(pair(after=lower))
+    assert found.verdict == "bad"
+    for lost in ("start with a capital", "end in . ? !", "commas"):
+        assert lost in found.why
+    assert found.how_to == "text-style"
+    assert check_style(pair()).verdict == "good"
+
+
+def test_a_style_that_the_references_have_is_watched_and_not_bad():
+    found = check_style(pair(before=str.capitalize, after=str.lower, references=[*map(lower, SENTENCES)]))
+    assert (found.verdict, "as the references have" in found.why) == ("watch", True)
+
+
+def test_dropped_and_spelled_digits_are_named():
+    dropped = check_style(pair(after=lambda text: re.sub(r" \d+", "", text)))
+    assert dropped.verdict == "bad"
+    assert "digits" in dropped.why
+    assert "numbers are no longer written as said" in dropped.why
+
+
+@pytest.mark.parametrize(
+    ("write", "sign"),
+    [
+        (lambda text: f"{text} {'and so on ' * 40}", "repeat themselves"),
+        (lambda text: "Thank you for watching.", "equal to that of other speech"),
+        (lambda text: "", "nothing is written"),
+        (lambda text: f"{text} {text} {text}", "more word errors than words"),
+    ],
+)
+def test_loops_fixed_sentences_and_silence_are_named(write, sign):
+    found = check_loops([pair(), pair(after=write)])
+    assert (found.verdict, sign in found.why) == ("bad", True)
+
+
+def test_transcripts_that_do_not_end_are_named():
+    healthy = pair()
+    looping = replace(
+        healthy, after=tuple(replace(one, looping=True) for one in healthy.after[:4]) + healthy.after[4:]
+    )
+    assert check_loops([looping]).verdict == "bad"
+    assert check_loops([healthy]).verdict == "good"
+    assert check_loops([pair(before=lambda text: text * 3)]).verdict == "good"
+
+
+def sounds(*texts, passes=True):
+    kinds = ("silence", "noise", "music", "silence")
+    return [Sound(kind, text, passes, 0.5) for kind, text in zip(kinds, texts, strict=True)]
+
+
+def test_more_words_on_silence_are_named_by_kind():
+    before = sounds("you", "you", "you", "you")
+    invented = sounds(*["and then they went to the house"] * 4)
+    found = check_hallucination(before, invented)
+    assert found.verdict == "bad"
+    assert [figure.name for figure in found.figures[2:]] == [
+        f"words for each clip of {kind}" for kind in ("silence", "noise", "music")
+    ]
+    assert check_hallucination(before, before).verdict == "good"
+    assert check_hallucination(invented, sounds("", "", "", "")).verdict == "good"
+
+
+def test_words_that_the_silence_rule_no_longer_catches_are_named():
+    caught, passed = sounds(*["you"] * 4, passes=False), sounds(*["you"] * 4)
+    found = check_hallucination(caught, passed)
+    assert (found.verdict, "silence rule" in found.why) == ("bad", True)
+    assert check_hallucination(passed, caught).verdict == "good"
+
+
+def joined(errors):
+    return [JoinedUtterance(str(place), errors, 12) for place in range(12)]
+
+
+def test_recordings_that_fall_apart_are_bad_and_a_gain_missing_there_is_watched():
+    assert check_long_form(joined(1), joined(4), None).verdict == "bad"
+    assert check_long_form(joined(1), joined(1), None).verdict == "good"
+    short = pair(before=half_deaf)
+    behind = check_long_form(joined(2), joined(2), short)
+    assert (behind.verdict, "how much less is won" in behind.why) == ("watch", True)
+    assert behind.figures[1].name == "WER of the same utterances alone"
+
+
+def windows(*formed, distance=0.1):
+    return [TimedWindow(one, (distance, distance)) for one in formed]
+
+
+def test_forgotten_and_displaced_timestamps_are_named():
+    assert check_timestamps(windows(*[True] * 4), windows(*[False] * 4)).verdict == "bad"
+    assert check_timestamps(windows(*[True] * 4), windows(*[True] * 4)).verdict == "good"
+    late = check_timestamps(windows(*[True] * 4), windows(*[True] * 4, distance=2.0))
+    assert (late.verdict, "further" in late.why) == ("bad", True)
+    assert late.figures[1].unit == "seconds"
+    assert late.figures[1].after == pytest.approx(2.0)
+    assert check_timestamps(windows(False, False), windows(False, False)).verdict == "watch"
+
+
+def test_another_language_is_named():
+    written = (Written("fr", 0.5), Written("en", 0.1))
+    spoken = pair(written=written)
+    spoken = replace(spoken, after=tuple(replace(one, language="fr") for one in spoken.after))
+    found = check_language(spoken, "transcribe")
+    assert (found.verdict, "English (en) where French (fr) is expected" in found.why) == ("bad", True)
+    assert check_language(replace(spoken, written=written[::-1]), "transcribe").verdict == "good"
+    assert check_language(spoken, "translate").verdict == "good"
+    assert check_language(pair(), "transcribe").verdict == "not measured"
+
+
+def result(wer):
+    counts = {"substitutions": 1, "deletions": 0, "insertions": 0, "hits": 9}
+    rates = {"wer": wer, "cer": wer, "wer_raw": wer, "cer_raw": wer, "wer_interval": (wer, wer)}
+    about = {"utterances": 30, "normalizer": "english", "language": "en", "audio_context": "full"}
+    return EvalResult(**rates, **counts, **about, rtfx=4.0, peak_memory_bytes=1)
+
+
+def test_a_cut_context_is_good_as_far_as_transcribe_takes_it():
+    assert check_context(result(0.10), result(0.104)).verdict == "good"
+    assert check_context(result(0.10), result(0.12)).verdict == "watch"
+    assert check_context(result(0.10), None).verdict == "not measured"
+
+
+def test_what_rounding_costs_is_judged():
+    assert check_quantised(pair(), None, "none", "").verdict == "good"
+    assert check_quantised(pair(after=half_deaf), None, "none", "").verdict == "bad"
+    assert check_quantised(None, None, "none", "why").why == "why"
+
+
+def test_what_was_not_measured_is_never_good_and_says_why():
+    checks = judge(Evidence(target=None, unheard="the speech has gone", unrounded="it has gone"))
+    assert {check.verdict for check in checks} == {"not measured"}
+    assert {check.name for check in checks} == {*CHECKS} - {"language", "style"}
+    assert all(check.why for check in checks)
+
+
+def test_a_sound_run_is_good_throughout():
+    heard = Hearing(
+        sounds=tuple(sounds("you", "", "", "")), windows=tuple(windows(True)), joined=tuple(joined(0))
+    )
+    checks = judge(
+        Evidence(
+            target=pair(before=lambda text: text.replace("bring", "ring")),
+            others=(pair(),),
+            before=heard,
+            after=heard,
+            leaked_recordings=frozenset(),
+            full=result(0.1),
+            cut=result(0.1),
+            rounded=pair(),
+        )
+    )
+    assert {check.name: check.verdict for check in checks if check.verdict != "good"} == {
+        "long_form": "watch"
+    }
+    assert {check.name for check in checks} == {*CHECKS} - {"language"}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_says_what_to_do_and_where_that_is_told(name, root):
+    side = CHECKS[name]
+    assert side.todo
+    assert (root / "docs" / "how-to" / f"{side.how_to}.md").is_file()
+
+
+def test_the_table_of_the_how_to_is_the_table(root):
+    page = (root / "docs" / "how-to" / "check-the-health-of-a-run.md").read_text(encoding="utf-8")
+    rows = []
+    for limit in LIMITS.values():
+        sign = "-" if limit.falls else ""
+        bad = "never" if limit.bad is None else f"{sign}{limit.bad}"
+        rows.append(f"| {limit.figure} | {sign}{limit.watch} | {bad} | {limit.reason} |")
+    assert "\n".join(rows) in page
+
+
+rates = st.floats(0, 1)
+
+
+@given(rates, rates, rates, rates)
+def test_a_change_for_the_better_is_never_bad(before, after, low, high):
+    figure = Figure("WER", "share", before, min(before, after), tuple(sorted((low - 1, high - 1))), 9, "rows")
+    assert Limit("WER", 0.01, 0.02, "").judge(figure) == "good"
+
+
+words = st.lists(st.sampled_from("abcdef"), max_size=6).map(" ".join)
+
+
+@given(st.lists(words, min_size=1, max_size=5), words)
+def test_errors_by_part_are_the_errors_of_the_whole(parts, written):
+    counted = errors_by_part(parts, written)
+    assert [count for _, count in counted] == [len(part.split()) for part in parts]
+    whole = score([" ".join(parts)], [written], normalizer=get_normalizer("none"), bootstrap_samples=100)
+    assert sum(errors for errors, _ in counted) == whole.words.errors

@@ -1,0 +1,123 @@
+"""Verdicts on what word errors of short clips do not show: sounds without speech, recordings, timestamps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from whisper_peft.evaluation.error_analysis.groups import word_errors
+from whisper_peft.evaluation.error_analysis.rates import Tally
+from whisper_peft.evaluation.health.checks import gravest, judged, not_measured
+from whisper_peft.evaluation.health.evidence import JoinedUtterance, Pair, Sound, TimedWindow
+from whisper_peft.evaluation.health.pairing import MILLISECONDS, figure_of, milliseconds, share_of
+from whisper_peft.evaluation.health.thresholds import LIMITS
+from whisper_peft.evaluation.health.values import Check, Figure, Verdict
+from whisper_peft.types import Prediction
+
+
+def check_hallucination(before: Sequence[Sound], after: Sequence[Sound]) -> Check:
+    """Judge whether more is written than before where nobody speaks."""
+    if not after:
+        return not_measured("hallucination", "no clips without speech were heard")
+    tallies = [Tally.of((sound.words, 1) for sound in sounds) for sounds in (before, after)]
+    words = figure_of(LIMITS["hallucination"].figure, tallies, "clips", unit="number")
+    passing = share_of(LIMITS["silence rule"].figure, before, after, _passes, "clips")
+    kinds = [_of_kind(kind, before, after) for kind in dict.fromkeys(sound.kind for sound in after)]
+    judged_by = [
+        ("hallucination", words),
+        ("silence rule", passing),
+        *(("hallucination", one) for one in kinds),
+    ]
+    found = [
+        (LIMITS[name].judge(figure), f"more {figure.name}") for name, figure in judged_by if figure.rise > 0
+    ]
+    verdict, why = gravest(found, "no more is written than before where nobody speaks")
+    return judged("hallucination", verdict, (words, passing, *kinds), why)
+
+
+def _passes(sound: Sound) -> bool:
+    return sound.passes and sound.words > 0
+
+
+def _of_kind(kind: str, before: Sequence[Sound], after: Sequence[Sound]) -> Figure:
+    tallies = [Tally.of((one.words, 1) for one in sounds if one.kind == kind) for sounds in (before, after)]
+    return figure_of(f"words for each clip of {kind}", tallies, "clips", unit="number")
+
+
+def check_long_form(
+    before: Sequence[JoinedUtterance], after: Sequence[JoinedUtterance], pair: Pair | None
+) -> Check:
+    """Judge whether recordings of a minute and more are understood as their utterances are.
+
+    Args:
+        before: Utterances of the recordings, as the untuned model wrote them there.
+        after: As the tuned one did.
+        pair: The same utterances, and others, each heard alone.
+    """
+    if not after:
+        return not_measured("long_form", "the scored split has less than a minute of speech of one language")
+    tallies = [Tally.of((one.errors, one.words) for one in joined) for joined in (before, after)]
+    joined = figure_of(LIMITS["long form"].figure, tallies, "utterances")
+    verdict = LIMITS["long form"].judge(joined)
+    reasons = {
+        "good": "",
+        "watch": "it rose, which may be chance",
+        "bad": "recordings are no longer understood as before, by more than chance",
+    }
+    is_unsure = LIMITS["long form"].is_unsure(joined)
+    why = "too little was heard to rule out a loss" if is_unsure else reasons[verdict]
+    found, figures = [(verdict, why)], [joined]
+    alone = _alone(after, pair)
+    if alone is not None:
+        figures.append(alone)
+        behind = joined.rise - alone.rise
+        if behind >= LIMITS["long form behind"].watch:
+            found.append(("watch", f"{LIMITS['long form behind'].figure} is much"))
+    return judged("long_form", *_with_figures(gravest(found, "recordings are understood as before"), figures))
+
+
+def _with_figures(
+    found: tuple[Verdict, str], figures: Sequence[Figure]
+) -> tuple[Verdict, Sequence[Figure], str]:
+    return found[0], figures, found[1]
+
+
+def _alone(joined: Sequence[JoinedUtterance], pair: Pair | None) -> Figure | None:
+    """Return the WER of the same utterances heard one by one, where all were."""
+    if pair is None:
+        return None
+    sides: list[Mapping[str, Prediction]] = [
+        {one.id: one for one in rows} for rows in (pair.before, pair.after)
+    ]
+    names = [one.id for one in joined]
+    if not all(name in side for side in sides for name in names):
+        return None
+    tallies = [Tally.of(word_errors(side[name]) for name in names) for side in sides]
+    return figure_of("WER of the same utterances alone", tallies, "utterances")
+
+
+def check_timestamps(before: Sequence[TimedWindow], after: Sequence[TimedWindow]) -> Check:
+    """Judge whether timestamps are still written, and where utterances were joined."""
+    if not after:
+        return not_measured("timestamps", "there are no utterances of up to 30 s to be joined")
+    formed = share_of(LIMITS["timestamps"].figure, before, after, lambda one: one.well_formed, "windows")
+    found: list[tuple[Verdict, str]] = []
+    if formed.rise < 0:
+        found.append((LIMITS["timestamps"].judge(formed), f"fewer {LIMITS['timestamps'].figure}"))
+    figures = [formed]
+    if any(one.distances_s for one in after):
+        tallies = [
+            Tally.of((sum(map(milliseconds, one.distances_s)), len(one.distances_s)) for one in windows)
+            for windows in (before, after)
+        ]
+        error = figure_of(
+            LIMITS["timestamp error"].figure, tallies, "windows", unit="seconds", scale=MILLISECONDS
+        )
+        figures.append(error)
+        if error.rise > 0:
+            found.append(
+                (LIMITS["timestamp error"].judge(error), "timestamps lie further from where they belong")
+            )
+    if not found and formed.after == 0:
+        found.append(("watch", "no window has well-formed timestamps, before and after"))
+    verdict, why = gravest(found, "timestamps are written as before")
+    return judged("timestamps", verdict, figures, why)

@@ -1,0 +1,63 @@
+"""Verdicts on the forms in which a tuned model is used: at cut context, and in rounded weights."""
+
+from __future__ import annotations
+
+from whisper_peft.evaluation.health.checks import judged, not_measured
+from whisper_peft.evaluation.health.evidence import Pair
+from whisper_peft.evaluation.health.pairing import wer_of
+from whisper_peft.evaluation.health.thresholds import LIMITS
+from whisper_peft.evaluation.health.values import Check, Figure
+from whisper_peft.types import EvalResult, MergeResult
+
+
+def check_context(full: EvalResult | None, cut: EvalResult | None) -> Check:
+    """Judge whether the tuned model may hear only as much as the speech lasts.
+
+    Args:
+        full: The tuned model at full context.
+        cut: The tuned model at cut context.
+    """
+    if full is None or cut is None:
+        why = (
+            "the model was not scored at cut context: it was not tuned on that, or eval.short_context is off"
+        )
+        return not_measured("context", why)
+    name, count = LIMITS["cut context"].figure, cut.utterances
+    figures = (
+        Figure(
+            "WER at full context, then at cut context", "share", full.wer, cut.wer, None, count, "utterances"
+        ),
+        Figure(
+            "audio seconds transcribed a second", "number", full.rtfx, cut.rtfx, None, count, "utterances"
+        ),
+    )
+    if cut.wer > full.wer + LIMITS["cut context"].watch:
+        return judged("context", "watch", figures, f"the {name} is too high")
+    return judged("context", "good", figures, "the cut context can be used: it costs no words and saves time")
+
+
+def check_quantised(pair: Pair | None, merge: MergeResult | None, trained: str, why_none: str) -> Check:
+    """Judge what rounded weights cost.
+
+    Args:
+        pair: The same utterances in float (`before`) and rounded (`after`); None where that was not measured.
+        merge: What merging found.
+        trained: How the weights were held while training: none, int8 or nf4.
+        why_none: Why there is no pair.
+    """
+    figures = [_merged(merge)] if merge is not None and merge.quantized_transcripts_equal is not None else []
+    if pair is None:
+        return judged("quantised", "not measured", figures, why_none)
+    wer = wer_of(pair, f"WER in float, then in {'int8' if trained == 'none' else trained}")
+    verdict = LIMITS["quantised"].judge(wer)
+    why = {
+        "good": "rounded weights cost no words to speak of",
+        "watch": "they cost words, or too little was heard to rule it out",
+        "bad": "they cost words, by more than chance",
+    }[verdict]
+    return judged("quantised", verdict, [wer, *figures], why)
+
+
+def _merged(merge: MergeResult) -> Figure:
+    name, equal = "transcripts that the merged model writes alike", merge.quantized_transcripts_equal
+    return Figure(name, "share", None, equal, None, merge.clips, "clips")

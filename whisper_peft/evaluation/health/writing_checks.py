@@ -1,0 +1,174 @@
+"""Verdicts on how transcripts are written: case, marks, digits, numbers, and whether they end at all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+from whisper_peft.evaluation.error_analysis.breakdown import align_scored
+from whisper_peft.evaluation.error_analysis.groups import Scored
+from whisper_peft.evaluation.error_analysis.rates import Tally
+from whisper_peft.evaluation.error_analysis.words import number_marks, tallied
+from whisper_peft.evaluation.health.checks import gravest, judged, not_measured
+from whisper_peft.evaluation.health.evidence import Pair
+from whisper_peft.evaluation.health.pairing import figure_of, share_of
+from whisper_peft.evaluation.health.thresholds import LIMITS, Limit
+from whisper_peft.evaluation.health.values import Check, Figure, Verdict
+from whisper_peft.evaluation.long_form import COMPRESSION_RATIO, compression_ratio
+from whisper_peft.evaluation.normalizers import get_normalizer
+from whisper_peft.evaluation.style import style_profile
+from whisper_peft.types import Prediction, StyleProfile
+
+LEAST_TRANSCRIPTS = 5
+"""Of fewer transcripts nothing is said on style."""
+
+SHARES = {
+    "starts_with_capital": "transcripts that start with a capital",
+    "capitalised_words": "words with a capital",
+    "all_caps_words": "words in CAPITALS",
+    "ends_in_mark": "transcripts that end in . ? !",
+}
+"""The shares of a style profile."""
+
+DENSITIES = {"commas_per_100_words": "commas in 100 words", "digits_per_100_words": "digits in 100 words"}
+LARGE_FACTOR = 3.0
+LEAST_PER_100_WORDS = 1.0
+"""Commas or digits have come or gone when there are three times as many or few, and any to speak of."""
+
+LEAST_NUMBERS = 5
+"""Of fewer numbers a share says nothing."""
+
+
+def check_style(pair: Pair) -> Check:
+    """Judge whether transcripts are written as before: case, marks, digits, and numbers as they were said.
+
+    What moved towards the references of this speech is watch at most, as it may be what was wanted; capitals,
+    marks and digits that came because the references have them are good.
+    """
+    rows = [one for one in pair.after if one.hypothesis.strip()]
+    if len(rows) < LEAST_TRANSCRIPTS:
+        why = f"fewer than {LEAST_TRANSCRIPTS} transcripts have any words"
+        return not_measured("style", why, subject=pair.name)
+    before, after = (style_profile(one.hypothesis for one in side) for side in (pair.before, pair.after))
+    wanted = style_profile(one.reference for one in pair.after)
+    figures = [_figure(pair, *named, before, after) for named in {**SHARES, **DENSITIES}.items()]
+    found = list(_drifts(before, after, wanted))
+    numbers, otherwise = _numbers(pair), "written as before"
+    if numbers is None:
+        otherwise += "; too few numbers were said to judge how they are written"
+    else:
+        figures.append(numbers)
+        if (verdict := LIMITS["numbers"].judge(numbers)) == "bad" or numbers.rise >= LIMITS["numbers"].watch:
+            found.append((verdict, "numbers are no longer written as said"))
+    verdict, why = gravest(found, otherwise)
+    return judged("style", verdict, figures, why, subject=pair.name)
+
+
+def _figure(pair: Pair, field: str, title: str, before: StyleProfile, after: StyleProfile) -> Figure:
+    is_share = field in SHARES
+    then, now = getattr(before, field), getattr(after, field)
+    return Figure(title, "share" if is_share else "number", then, now, None, len(pair.after), "utterances")
+
+
+def _drifts(before: StyleProfile, after: StyleProfile, wanted: StyleProfile) -> Iterator[tuple[Verdict, str]]:
+    """Yield what is written otherwise than before, and whether the references are written so."""
+    limit = LIMITS["style"]
+    for field, title in SHARES.items():
+        then, now, said = (getattr(one, field) for one in (before, after, wanted))
+        moved = abs(now - then)
+        if moved >= limit.watch:
+            large = limit.bad is not None and moved >= limit.bad
+            yield _drift(title, then, now, said, is_large=large)
+    for field, title in DENSITIES.items():
+        then, now, said = (getattr(one, field) for one in (before, after, wanted))
+        low, high = sorted((then, now))
+        if high >= LEAST_PER_100_WORDS and high > LARGE_FACTOR * low:
+            yield _drift(title, then, now, said, is_large=True)
+
+
+def _drift(title: str, then: float, now: float, said: float, *, is_large: bool) -> tuple[Verdict, str]:
+    direction = "fewer" if now < then else "more"
+    if abs(now - said) < abs(then - said):
+        wanted: Verdict = "good" if now > then and title != SHARES["all_caps_words"] else "watch"
+        return wanted, f"{direction} {title}, as the references have"
+    return (
+        "bad" if is_large else "watch",
+        f"{direction} {title} than before, and the references do not ask for it",
+    )
+
+
+def _numbers(pair: Pair) -> Figure | None:
+    """Return the share of the numbers that were not written as said; None where there are few."""
+    scored = Scored({"before": pair.before, "after": pair.after})
+    aligned = align_scored(scored, get_normalizer(pair.normalizer, pair.language))
+    tallies = tallied(aligned, number_marks)
+    if tallies["after"].units.sum() < LEAST_NUMBERS:
+        return None
+    return figure_of(LIMITS["numbers"].figure, [tallies["before"], tallies["after"]], "utterances")
+
+
+def check_loops(pairs: Sequence[Pair]) -> Check:
+    """Judge whether transcripts end, say each thing once, and belong to what was said.
+
+    Args:
+        pairs: All speech that was heard.
+    """
+    before = [one for pair in pairs for one in pair.before]
+    after = [one for pair in pairs for one in pair.after]
+    if not after:
+        return not_measured("loops", "no utterance was scored both before and after")
+    figures, found = [], []
+    for name, is_so in _SIGNS.items():
+        figure = share_of(LIMITS[name].figure, before, after, is_so, "utterances")
+        figures.append(figure)
+        found.append((_rise(figure, LIMITS[name]), f"more {LIMITS[name].figure}"))
+    same = _same_transcripts(before, after)
+    found.append((_rise(same, LIMITS["same transcript"]), f"more {LIMITS['same transcript'].figure}"))
+    verdict, why = gravest(found, "transcripts end, and say each thing once")
+    return judged("loops", verdict, [*figures, same], why)
+
+
+def _rise(figure: Figure, limit: Limit) -> Verdict:
+    """Judge what should never rise: an interval that only reaches far is no reason to worry."""
+    return limit.judge(figure) if figure.rise > 0 else "good"
+
+
+def _is_compressible(prediction: Prediction) -> bool:
+    return bool(prediction.hypothesis) and compression_ratio(prediction.hypothesis) > COMPRESSION_RATIO
+
+
+def _is_over(prediction: Prediction) -> bool:
+    return prediction.wer > 1.0
+
+
+def _is_empty(prediction: Prediction) -> bool:
+    return bool(prediction.reference.strip()) and not prediction.hypothesis.strip()
+
+
+def _is_looping(prediction: Prediction) -> bool:
+    return prediction.looping
+
+
+_SIGNS: dict[str, Callable[[Prediction], bool]] = {
+    "loops": _is_looping,
+    "compressible": _is_compressible,
+    "over 100 %": _is_over,
+    "empty": _is_empty,
+}
+
+
+def _same_transcripts(before: Sequence[Prediction], after: Sequence[Prediction]) -> Figure:
+    """Return the share of transcripts that some other sentence has word for word."""
+    tallies = []
+    for rows in (before, after):
+        texts = Counter(
+            text for _, text in {(_folded(one.reference), _folded(one.hypothesis)) for one in rows}
+        )
+        tallies.append(
+            Tally.of((int(texts[_folded(one.hypothesis)] > 1 and bool(one.hypothesis)), 1) for one in rows)
+        )
+    return figure_of(LIMITS["same transcript"].figure, tallies, "utterances")
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(".,;:?! ")
