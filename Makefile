@@ -3,10 +3,13 @@
 # make test-all   with the slow proofs (killed runs, several processes, every precision)
 # make lint       style, types and the direction of imports
 #
+# make test TEST_PROCESSES=4 where there are more cores and memory; each takes up to 5 GiB.
 # Everything is installed into .venv from constraints.txt; a stamp keeps it from being done twice.
 
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test test-all lint clean
@@ -17,10 +20,10 @@ demo: .venv/installed-demo
 	$(BIN)/whisper-peft finetune demo --output-dir runs/demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow and not network"
+	$(PYTEST) -m "not slow and not network"
 
 test-all: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not network"
+	$(PYTEST) -m "not network"
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
