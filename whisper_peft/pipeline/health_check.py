@@ -186,6 +186,7 @@ class HealthCheck:
             target=target,
             others=tuple(written),
             missing=gathered.missing,
+            joined=gathered.joined,
             before=before,
             after=after,
             rounded=rounded,

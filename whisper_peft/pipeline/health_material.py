@@ -18,7 +18,12 @@ from whisper_peft.data.sources import Source
 from whisper_peft.data.transcript_survey import sentence_digest
 from whisper_peft.errors import AudioError, DataError
 from whisper_peft.evaluation.evaluator import draw_evenly
-from whisper_peft.evaluation.health.brought_speech import brought_languages, brought_speech
+from whisper_peft.evaluation.health.brought_speech import (
+    BROUGHT_LANGUAGES,
+    brought_languages,
+    brought_name,
+    brought_speech,
+)
 from whisper_peft.evaluation.health.budgets import Budget
 from whisper_peft.evaluation.health.hearing import Material
 from whisper_peft.evaluation.health.sounds import sound_clips
@@ -43,10 +48,12 @@ class Gathered:
 
     Attributes:
         material: The speech and the sounds.
+        joined: What speech was joined to windows and recordings, where it is not the scored one.
         missing: Reasons, by the name of other speech.
     """
 
     material: Material
+    joined: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -83,6 +90,7 @@ def gather(
         other[retention.label] = list(_decoded(drawn, recipe, multilingual))
     if with_brought:
         _add_brought(other, missing, _code(recipe, multilingual), budget, known, multilingual=multilingual)
+    rows, joined = _to_join(rows, _code(recipe, multilingual))
     sounds = sound_clips(budget.sounds, Quiet.of(recipe.eval.no_speech_source, "eval.no_speech_source"))
     material = Material(
         retention=other,
@@ -90,7 +98,15 @@ def gather(
         windows=stitch_windows(rows)[: budget.windows],
         recordings=stitch_recordings(rows, RECORDING_S)[: budget.recordings],
     )
-    return Gathered(material, missing)
+    return Gathered(material, joined, missing)
+
+
+def _to_join(rows: list[Utterance], language: str | None) -> tuple[list[Utterance], str]:
+    """Return what is joined: the scored rows, or what the package brings where those are under a minute."""
+    seconds = sum(row.duration_s or 0.0 for row in rows)
+    if seconds >= RECORDING_S or language not in BROUGHT_LANGUAGES:
+        return rows, ""
+    return [decode(row) for row in brought_speech(language)], brought_name(language)
 
 
 def open_retention(recipe: Recipe, fields: Mapping[str, Any] | None) -> NamedSource | None:
@@ -146,7 +162,7 @@ def _add_brought(
 ) -> None:
     """Add the speech that the package brings, without what the run learned or scored itself."""
     for code in brought_languages(language, multilingual=multilingual)[: budget.brought]:
-        name = f"prompts ({code}), brought along"
+        name = brought_name(code)
         rows = [row for row in brought_speech(code) if sentence_digest(row.text) not in known]
         if len(rows) < LEAST_BROUGHT:
             missing[name] = "the run learned or scored the very speech that the package brings along"

@@ -40,6 +40,16 @@ def brought_speech(language: str) -> tuple[Utterance, ...]:
     )
 
 
+def brought_name(language: str) -> str:
+    """Return what a report calls the speech of a language.
+
+    Example:
+        >>> brought_name("en")
+        'prompts (en), brought along'
+    """
+    return f"prompts ({language}), brought along"
+
+
 def brought_languages(language: str | None, *, multilingual: bool) -> tuple[str, ...]:
     """Return the languages to try, those that the run is not of first.
 

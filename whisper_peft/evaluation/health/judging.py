@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from whisper_peft.evaluation.health.checks import not_measured
 from whisper_peft.evaluation.health.evidence import Hearing, Pair
@@ -35,6 +35,7 @@ class Evidence:
         before: What the untuned model wrote, and
         after: what the tuned one did; None where nothing could be heard,
         unheard: and why.
+        joined: What speech was joined to windows and recordings, where it is not the scored one.
         leaked_recordings: Ids of scored rows whose recording was learned; None where nobody could look.
         leaked_sentences: Ids of those whose sentence was.
         full: Scores of the tuned model at full context, and
@@ -52,6 +53,7 @@ class Evidence:
     before: Hearing | None = None
     after: Hearing | None = None
     unheard: str = ""
+    joined: str = ""
     leaked_recordings: frozenset[str] | None = None
     leaked_sentences: frozenset[str] = frozenset()
     full: EvalResult | None = None
@@ -92,5 +94,5 @@ def _of_sounds(evidence: Evidence) -> Iterator[Check]:
             yield not_measured(name, evidence.unheard)
         return
     yield check_hallucination(before.sounds, after.sounds)
-    yield check_long_form(before.joined, after.joined, evidence.target)
-    yield check_timestamps(before.windows, after.windows)
+    yield replace(check_long_form(before.joined, after.joined, evidence.target), subject=evidence.joined)
+    yield replace(check_timestamps(before.windows, after.windows), subject=evidence.joined)

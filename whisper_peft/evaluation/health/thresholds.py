@@ -68,8 +68,8 @@ LIMITS = {
     ),
     "silence rule": Limit(
         "clips without speech that Whisper's own silence rule leaves words on",
-        watch=0.1,
-        bad=0.25,
+        watch=0.25,
+        bad=0.5,
         reason="long recordings are cleaned by that rule: what it lets through reaches the reader",
     ),
     "loops": Limit(
