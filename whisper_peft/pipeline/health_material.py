@@ -86,7 +86,7 @@ def gather(
     other: dict[str, list[Utterance]] = {}
     missing: dict[str, str] = {}
     if retention is not None:
-        drawn = draw_evenly(retention, budget.retention)
+        drawn = draw_evenly(retention, budget.named)
         other[retention.label] = list(_decoded(drawn, recipe, multilingual))
     if with_brought:
         _add_brought(other, missing, _code(recipe, multilingual), budget, known, multilingual=multilingual)
@@ -167,4 +167,4 @@ def _add_brought(
         if len(rows) < LEAST_BROUGHT:
             missing[name] = "the run learned or scored the very speech that the package brings along"
         else:
-            other[name] = [decode(row) for row in rows[: budget.retention]]
+            other[name] = [decode(row) for row in rows[: budget.prompts]]

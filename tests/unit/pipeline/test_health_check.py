@@ -10,8 +10,18 @@ import pytest
 import whisper_peft
 from whisper_peft import finetune
 from whisper_peft.errors import DataError, EvaluationError, RecipeError
+from whisper_peft.evaluation.health.budgets import BUDGETS, Budget
 from whisper_peft.evaluation.health.checks import CHECKS
 from whisper_peft.reporting.run_report import read_report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_budget():
+    """Hear little of everything."""
+    budget = Budget(named=3, brought=1, prompts=4, sounds=2, windows=1, recordings=1, rounded=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BUDGETS, "quick", budget)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +35,7 @@ def run(prompts_en, tmp_path_factory):
         data={"source": str(path), "train": "train", "eval": "test"},
         adapter={"r": 4, "targets": "attention"},
         train={"max_steps": 2, "batch_size": 2, "workers": 0},
-        eval={"max_utterances": 8},
+        eval={"max_utterances": 6, "short_context": False},
         merge={"clips": 1},
         output_dir=folder / "run",
     )

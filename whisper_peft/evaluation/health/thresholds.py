@@ -62,9 +62,9 @@ LIMITS = {
     ),
     "hallucination": Limit(
         "words for each clip without speech",
-        watch=0.5,
-        bad=2.0,
-        reason="an untuned Whisper writes a word such as 'you' on silence; two more are a phrase",
+        watch=1.0,
+        bad=3.0,
+        reason="an untuned Whisper writes a word such as 'you' on silence; three more are a phrase",
     ),
     "silence rule": Limit(
         "clips without speech that Whisper's own silence rule leaves words on",
