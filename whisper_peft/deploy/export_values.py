@@ -26,7 +26,7 @@ It is computed from the weight alone, not from a file: so a fault in writing can
 
 
 FieldReader: TypeAlias = Callable[[Path], Mapping[str, Any]]
-"""Reads what the binary files of a folder say beside weights, by names that a message can use."""
+"""Reads what the files of a folder say beside weights, by names that a message can use."""
 
 AdapterWriter: TypeAlias = Callable[[Path, Path], str | None]
 """Writes an adapter folder, un-merged, into what a `Writer` wrote; returns why it could not be, if so."""
@@ -47,6 +47,8 @@ class ExportFormat:
         keep: What `read` must give of each weight. None where `read` is None.
         runtime: The module of `whisper_peft.deploy.runtimes` that runs it; empty for a plug-in.
         read_fields: What else its binary files hold, such as alignment heads. None where that is nothing.
+        read_companions: What its files tell of tokens, generation and sizes, by the names of
+            `whisper_peft.deploy.companion_faults`. None for a plug-in.
         write_adapter: Also ships the adapter itself. None where the format has no place for one.
         model_folder: The folder below that the runtime is given; empty for the whole.
     """
@@ -59,6 +61,7 @@ class ExportFormat:
     keep: Keeper | None
     runtime: str
     read_fields: FieldReader | None = None
+    read_companions: FieldReader | None = None
     write_adapter: AdapterWriter | None = None
     model_folder: str = ""
 

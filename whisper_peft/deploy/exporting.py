@@ -10,11 +10,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
 
+from whisper_peft.deploy.companion_faults import companion_faults
 from whisper_peft.deploy.export_record import (
     ExportRecord,
     file_digests,
@@ -23,6 +24,7 @@ from whisper_peft.deploy.export_record import (
     write_record,
 )
 from whisper_peft.deploy.export_values import ExportFormat, Reference, Tolerance
+from whisper_peft.deploy.file_faults import Fault
 from whisper_peft.deploy.parity import measure
 from whisper_peft.deploy.runtimes import RUNTIMES, require
 from whisper_peft.deploy.weights import TIED, read_back, source_weights, weight_faults
@@ -233,9 +235,22 @@ def _read_back(
         return record, None
     weights = source_weights(source.whisper)
     found = read_back(order.form, folder, tied=TIED not in weights)
-    faults = list(weight_faults(weights, found, order.form, order.quantization))
-    problem = f"written otherwise than the model: {faults[0].name} {faults[0].what}" if faults else None
+    faults = [
+        Fault(*astuple(fault)) for fault in weight_faults(weights, found, order.form, order.quantization)
+    ]
+    faults = faults or _companion_faults(order.form, source, folder)
+    problem = f"written otherwise than the model: {faults[0]}" if faults else None
     return replace(record, tensors=tensor_digests(found)), problem
+
+
+def _companion_faults(form: ExportFormat, source: Source, folder: Path) -> list[Fault]:
+    if form.read_companions is None:
+        return []
+    try:
+        told = form.read_companions(folder)
+    except (OSError, ValueError, KeyError) as error:
+        return [Fault("what lies beside the weights", f"cannot be read: {error!r}")]
+    return companion_faults(source.whisper, told)
 
 
 def _measure(order: Order, source: Source, folder: Path, proof: Proof) -> Iterator[ParityRow]:

@@ -98,31 +98,54 @@ def _field_faults(
         here = read_fields(found)
     except Exception:  # damaged bytes break any parser; the file itself is told then
         return
-    yield from _mapping_faults("", read_fields(expected), here)
+    yield from mapping_faults("", read_fields(expected), here)
 
 
 def _json_faults(name: str, expected: Path, found: Path) -> Iterator[Fault]:
-    there = json.loads(expected.read_text(encoding="utf-8"))
+    there = _parsed(expected)
     try:
-        here = json.loads(found.read_text(encoding="utf-8"))
+        here = _parsed(found)
     except ValueError as error:
         yield Fault(name, f"is damaged: {error}")
         return
     if name.rsplit("/", 1)[-1] in TOKENIZER_FILES:
-        if here != there:
+        if not _same(here, there):
             yield Fault(name, _tokenizer_difference(there, here))
     elif isinstance(there, dict) and isinstance(here, dict):
-        yield from _mapping_faults(f"{name}: ", there, here)
-    elif here != there:
+        yield from mapping_faults(f"{name}: ", there, here)
+    elif not _same(here, there):
         yield Fault(name, "holds something else")
 
 
+def _parsed(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; one that names a field twice means this to one parser and that to another."""
+    content: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in content:
+            raise ValueError(f"it names {name} twice")
+        content[name] = value
+    return content
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Compare values as they are written: 1, 1.0 and true are equal in Python, and not to every reader."""
+    return json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True)
+
+
 def _tokenizer_difference(there: Any, here: Any) -> str:
-    tokens, found = _tokens(there), _tokens(here)
+    try:
+        tokens, found = _tokens(there), _tokens(here)
+    except (AttributeError, TypeError):
+        return "is of another model, or was changed: it is no tokenizer"
     if len(tokens) != len(found):
         return f"is of another model: it names {len(found):,} tokens instead of {len(tokens):,}"
     other = sum(tokens[token] != found.get(token) for token in tokens)
-    return _kind("tokenizer", f"gives {other:,} of {len(tokens):,} tokens another number or text")
+    told = f"gives {other:,} of {len(tokens):,} tokens another number or text"
+    return _kind("tokenizer", told if other else "joins or reads its tokens otherwise")
 
 
 def _tokens(content: Any) -> dict[str, Any]:
@@ -140,24 +163,38 @@ def _kind(name: str, what: str) -> str:
     return f"is of another model, or was changed: it {what.removeprefix('is ')}" if is_tokenizer else what
 
 
-def _mapping_faults(prefix: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Fault]:
+def mapping_faults(prefix: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield the fields that differ from what belongs there.
+
+    Args:
+        prefix: What stands before the name of each field.
+        there: What belongs there.
+        here: What was found.
+
+    Example:
+        >>> [str(fault) for fault in mapping_faults("config.json: ", {"heads": [1, 2]}, {"heads": [1]})]
+        ['config.json: heads lacks [2]']
+    """
     for field in sorted((there.keys() | here.keys()) - LIBRARY_FIELDS):
         if field not in here:
             yield Fault(f"{prefix}{field}", "is missing")
         elif field not in there:
             yield Fault(f"{prefix}{field}", f"does not belong there: {_short(here[field])}")
-        elif here[field] != there[field]:
+        elif not _same(here[field], there[field]):
             yield Fault(f"{prefix}{field}", _value_difference(there[field], here[field]))
 
 
 def _value_difference(there: Any, here: Any) -> str:
+    if isinstance(there, dict) and isinstance(here, dict):
+        other = [name for name in there.keys() | here.keys() if not _same(there.get(name), here.get(name))]
+        return f"differs in {len(other):,} of {len(there):,}: {_short(sorted(other))}"
     if isinstance(there, list) and isinstance(here, list):
         expected, found = set(map(repr, there)), set(map(repr, here))
         lacking = [item for item in there if repr(item) not in found]
         more = [item for item in here if repr(item) not in expected]
         said = [f"lacks {_short(lacking)}"] * bool(lacking) + [f"has {_short(more)} too many"] * bool(more)
         return " and ".join(said) or "is in another order"
-    return f"is {_short(here)} instead of {_short(there)}"
+    return "is missing" if here is None else f"is {_short(here)} instead of {_short(there)}"
 
 
 def _short(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -17,6 +18,12 @@ from whisper_peft.types import MAX_LABEL_TOKENS, Utterance
 
 LOGIT_CLIPS = 16
 """Clips whose logits are compared: 0.2 MB a token would be much for all of them."""
+
+FOLDED_CLIPS = 4
+"""Of those, the ones at which a folded model is compared: it is right everywhere, or nowhere."""
+
+FOLDED_DIFFERENCE = 0.01
+"""Most that a logit of the folded model may differ: folding in fp32 costs about 1e-4."""
 
 FULL_FRAMES = 3000
 """Log-mel frames of 30 s."""
@@ -54,8 +61,27 @@ def take_reference(
         normalizer=get_normalizer(normalizer, spoken).name,
         transcripts=tuple(transcripts),
         decoder_input_ids=tuple(tokens),
-        logits=tuple(_logits(whisper, *asked) for asked in zip(clips, tokens, strict=False)),
+        logits=tuple(logits_at(whisper, *asked) for asked in zip(clips, tokens, strict=False)),
     )
+
+
+def refuse_unlike(whisper: Whisper, reference: Reference) -> None:
+    """Refuse a model that is not the one whose reference was taken, such as one folded without its adapter.
+
+    Raises:
+        ExportError: With the largest difference of a logit.
+    """
+    compared = zip(reference.clips, reference.decoder_input_ids, reference.logits, strict=False)
+    differences = [
+        float((logits_at(whisper, clip, tokens) - logits).abs().max())
+        for clip, tokens, logits in islice(compared, FOLDED_CLIPS)
+    ]
+    if not all(difference <= FOLDED_DIFFERENCE for difference in differences):  # NaN is not either
+        raise ExportError(
+            f"logits of the folded model differ by up to {max(differences):.3g} from the adapter model's",
+            f"folding costs less than {FOLDED_DIFFERENCE:g}: the adapter was not applied, or another one",
+            "nothing was written; merge the run with whisper-peft merge, which tells more",
+        )
 
 
 def _one_language(whisper: Whisper, clips: Sequence[Utterance], language: str | None) -> str:
@@ -75,7 +101,8 @@ def _one_language(whisper: Whisper, clips: Sequence[Utterance], language: str | 
     return codes.pop()
 
 
-def _logits(whisper: Whisper, clip: Utterance, tokens: tuple[int, ...]) -> Tensor:
+def logits_at(whisper: Whisper, clip: Utterance, tokens: tuple[int, ...]) -> Tensor:
+    """Return the logits at given tokens of the decoder, shape `(tokens, vocabulary)`, fp32, on the CPU."""
     with listening(whisper):
         features = log_mel(whisper, [clip.waveform], frames=FULL_FRAMES)
         read = torch.tensor([tokens], device=whisper.device)

@@ -151,6 +151,8 @@ def verify_folder(
             "nothing tells what was exported",
             "give what it was made from: --against RUN_OR_MODEL",
         )
+    if record is not None and record.refused is not None:
+        faults.insert(0, Fault("the export", f"was refused: {record.refused}"))
     said = [str(fault) for fault in faults[:MOST_FAULTS]]
     more = [f"and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
     return Verification(

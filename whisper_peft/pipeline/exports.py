@@ -23,10 +23,11 @@ from whisper_peft.deploy.exporting import (
 )
 from whisper_peft.deploy.formats import FORMATS
 from whisper_peft.deploy.parity import measure_model
-from whisper_peft.deploy.reference import take_reference
+from whisper_peft.deploy.reference import refuse_unlike, take_reference
 from whisper_peft.deploy.verification import verify_folder
 from whisper_peft.errors import ExportError, RefusedExportError
 from whisper_peft.export_types import ExportResult, ParityRow, ParityTable, Verification
+from whisper_peft.model.adapter_activity import check_activity
 from whisper_peft.model.adapter_folders import find_adapter_folder
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import read_figures
@@ -75,6 +76,7 @@ def export(
 
     Raises:
         RefusedExportError: If one drifts past the tolerance; the others are complete, `result` tells all.
+        ExportError: If the adapter changes nothing, or the folded model is not the adapter model.
 
     Example:
         >>> export("runs/demo", format="ctranslate2", quantize="int8", output_dir="ct2")  # doctest: +SKIP
@@ -85,9 +87,7 @@ def export(
     recipe, folder = _recipe(run_or_model, model, data), Path(output_dir)
     heard = clips_to_compare(open_split(recipe.data, "eval"), clips)
     refuse_used(folder)
-    whisper = _load(run_or_model, recipe)
-    reference = _reference(whisper, recipe, heard)
-    source = _source(run_or_model, whisper)
+    source, reference = _folded(run_or_model, recipe, heard)
     itself = [
         measure_model(str(run_or_model), reference, threads=threads, short_context=short)
         for short in contexts_of(source)
@@ -132,6 +132,19 @@ def _load(run_or_model: str | Path, recipe: Recipe) -> Whisper:
     given = {name: getattr(recipe.model, name) for name in recipe.model.model_fields_set}
     whole = {**given, "quantize": "none", "precision": "fp32"}
     return load_run_or_model(str(run_or_model), ModelSection(**whole))
+
+
+def _folded(run_or_model: str | Path, recipe: Recipe, heard: Sequence[Utterance]) -> tuple[Source, Reference]:
+    """Return the whole model, and what the adapter model says, after making sure that they are one."""
+    whisper = _load(run_or_model, recipe)
+    if whisper.model is not whisper.core and (why := check_activity(whisper)) is not None:
+        todo = "train it, or export its base by its own name"
+        raise ExportError(f"{run_or_model} says what its base says", why, todo)
+    reference = _reference(whisper, recipe, heard)
+    source = _source(run_or_model, whisper)
+    if source.adapter is not None:
+        refuse_unlike(source.whisper, reference)
+    return source, reference
 
 
 def _reference(whisper: Whisper, recipe: Recipe, clips: Sequence[Utterance]) -> Reference:
@@ -213,8 +226,9 @@ def verify(
 def _exports_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ExportError(f"{folder} is no folder", "there is nothing to verify", "give an exported folder")
-    inside = sorted(path for path in folder.iterdir() if (path / RECORD_FILE).is_file())
-    return inside or [folder]
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    is_one = (folder / RECORD_FILE).is_file() or not any((path / RECORD_FILE).is_file() for path in inside)
+    return [folder] if is_one else inside
 
 
 def _ordered(

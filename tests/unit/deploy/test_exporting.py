@@ -17,6 +17,7 @@ from whisper_peft.deploy.export_record import file_digests, read_record
 from whisper_peft.deploy.export_values import Reference, Tolerance
 from whisper_peft.deploy.exporting import Order, Proof, Source, export_one, fold, refuse_used
 from whisper_peft.deploy.formats import FORMATS
+from whisper_peft.deploy.reference import logits_at, refuse_unlike
 from whisper_peft.deploy.weights import source_weights
 from whisper_peft.errors import ExportError, StorageError
 from whisper_peft.export_types import ParityRow
@@ -158,6 +159,26 @@ def test_an_export_without_its_adapter_is_told_so(
     assert found.faults == (f"the weights are those of {section.name}: the adapter is not applied",)
     ct2.form.write(whole, folder, "int8")
     assert verify_folder(folder, ct2, None, source, section).faults == ()
+
+
+def test_a_model_that_was_folded_without_its_adapter_is_not_exported(
+    narrow_whisper: Callable[[int, int], Whisper], tmp_path: Path
+) -> None:
+    section = ModelSection(
+        name=str(narrow_whisper(51_865, 80).checkpoint.path), device="cpu", precision="fp32"
+    )
+    tuned = load_whisper(section)
+    attach_adapter(tuned, AdapterSection(r=4, targets="attention"), seed=0)
+    with torch.no_grad():
+        for name, weight in tuned.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.05)
+    tokens = (50_258, 50_259, 50_359, 50_363, 440)
+    heard = (logits_at(tuned, CLIP, tokens),)
+    reference = Reference((CLIP,), "en", "transcribe", "english", ("",), (tokens,), heard)
+    with pytest.raises(ExportError, match="the adapter was not applied"):
+        refuse_unlike(narrow_whisper(51_865, 80), reference)
+    refuse_unlike(fold(tuned), reference)
 
 
 @pytest.mark.slow

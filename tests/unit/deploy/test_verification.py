@@ -19,7 +19,7 @@ from whisper_peft.deploy.export_record import ExportRecord, file_digests, tensor
 from whisper_peft.deploy.exporting import Order, Source
 from whisper_peft.deploy.formats import FORMATS
 from whisper_peft.deploy.verification import verify_folder
-from whisper_peft.deploy.weights import read_back
+from whisper_peft.deploy.weights import read_back, source_weights, weight_faults
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import ModelSection
 
@@ -230,3 +230,147 @@ def test_alignment_heads_in_a_pt_file_are_compared(
     torch.save(checkpoint, path)
     said = replace(kept, folder=tmp_path / "export").faults(against=True)
     assert said == "alignment_heads is missing"
+
+
+def rewritten(folder: Path, pattern: str, change: Callable[[Any], Any]) -> list[Path]:
+    """Change the JSON files of a name, and return those that were changed."""
+    changed_files = []
+    for path in sorted(folder.rglob(pattern)):
+        before = path.read_text(encoding="utf-8")
+        content = json.loads(before)
+        change(content)
+        if json.loads(before) != content or json.dumps(json.loads(before)) != json.dumps(content):
+            path.write_text(json.dumps(content), encoding="utf-8")
+            changed_files.append(path)
+    return changed_files
+
+
+def swap_tokens(content: Any) -> None:
+    if isinstance(content, list):
+        content[1000], content[1001] = content[1001], content[1000]
+        return
+    tokens = content["model"]["vocab"] if "model" in content else content
+    tokens["Ġthe"], tokens["Ġa"] = tokens["Ġa"], tokens["Ġthe"]
+
+
+def swap_merges(content: Any) -> None:
+    merges = content["model"]["merges"]
+    merges[0], merges[1] = merges[1], merges[0]
+
+
+def retype(content: Any) -> None:
+    for name in ("suppress_ids", "suppress_tokens"):
+        if content.get(name):
+            content[name][0] = float(content[name][0])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "change", "said"),
+    [
+        ("vocab*.json", swap_tokens, "gives 2 of"),
+        ("tokenizer.json", swap_tokens, "gives 2 of"),
+        ("tokenizer.json", swap_merges, "joins or reads its tokens otherwise"),
+        ("*config.json", retype, ".0] too many"),
+        ("config.json", lambda content: content.get("lang_ids", []).reverse(), "is in another order"),
+        ("preprocessor_config.json", lambda content: content.update(hop_length=161), "is 161 instead of 160"),
+        ("generation_config.json", lambda content: content.update(max_length=20), "is 20 instead of 448"),
+        ("config.json", lambda content: content.pop("decoder_layers", None), "decoder_layers is missing"),
+    ],
+    ids=["vocab", "tokens", "merges", "type", "lang_ids", "hop", "max_length", "layers"],
+)
+def test_one_changed_value_in_any_file_beside_the_weights_is_named(
+    exported: Exported, pattern: str, change: Callable[[Any], Any], said: str
+) -> None:
+    edited = rewritten(exported.folder, pattern, change)
+    if not edited:
+        pytest.skip(f"{exported.order.folder} has no such file")
+    against, recorded = exported.both()
+    assert said in against
+    assert all(str(path.relative_to(exported.folder)) in against for path in edited)
+    assert all(str(path.relative_to(exported.folder)) in recorded for path in edited)
+
+
+def test_a_field_that_is_named_twice_is_told(exported: Exported) -> None:
+    path = next(iter(sorted(exported.folder.rglob("*.json"))))
+    if path.name == "export.json":
+        pytest.skip(f"{exported.order.folder} has no JSON file of its own")
+    text = path.read_text(encoding="utf-8")
+    first = text[text.index('"') : text.index(":") + 1]
+    path.write_text(text.replace("{", "{" + f"{first} null,", 1), encoding="utf-8")
+    assert "twice" in exported.faults(against=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "quantization"),
+    [
+        *(("ctranslate2", "float32"), ("ggml", "f16"), ("huggingface", "float32"), ("onnx", "float32")),
+        *(("openai", "float32"), ("ctranslate2", "int8"), ("ggml", "q8_0"), ("onnx", "int8")),
+    ],
+)
+def test_one_changed_weight_in_any_tensor_is_named(
+    source: Source, tmp_path: Path, name: str, quantization: str
+) -> None:
+    """The largest weight of each tensor in turn, so that no rounding hides it."""
+    form, weights = FORMATS[name], source_weights(source.whisper)
+    for tensor in weights:
+
+        def change(state: dict[str, Tensor], tensor: str = tensor) -> None:
+            flat = state[tensor].view(-1)
+            flat[flat.abs().argmax()] *= 1.1
+
+        with changed(source, change) as faulty:
+            form.write(faulty.whisper, tmp_path, quantization)
+        faults = list(weight_faults(weights, read_back(form, tmp_path, tied=True), form, quantization))
+        assert [fault.name for fault in faults] == [tensor]
+
+
+@pytest.mark.parametrize("quantization", ["q8_0", "q5_0", "q5_1"])
+def test_the_scale_of_one_block_is_found_also_where_it_scales_nothing(
+    source: Source, tmp_path: Path, quantization: str
+) -> None:
+    """A block of zeros reads back the same whatever its scale is; its file does not."""
+
+    def clear(state: dict[str, Tensor]) -> None:
+        state[LAYER][3] = 0.0
+
+    folder = tmp_path / "export"
+    folder.mkdir()
+    with changed(source, clear) as cleared:
+        exported = write(folder, Order(FORMATS["ggml"], quantization), cleared, cleared)
+        path = folder / "ggml-model.bin"
+        content = path.read_bytes()
+        sizes = {"q8_0": 34, "q5_0": 22, "q5_1": 24}
+        begin = content.index(b"decoder.blocks.1.cross_attn.value.weight") + 40
+        for row in (3, 5):
+            place = begin + row * 2 * sizes[quantization]
+            assert exported.both() == ["", ""]
+            path.write_bytes(content[: place + 1] + bytes([content[place + 1] ^ 4]) + content[place + 2 :])
+            assert all(exported.both())
+            assert LAYER in exported.faults(against=True) or row == 3
+            path.write_bytes(content)
+
+
+def test_a_changed_constant_of_a_graph_is_found(
+    original: Callable[[str, str], Exported], tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    for name in ("log_mel_model.onnx", "encoder_model.onnx"):
+        folder = tmp_path / name
+        kept = original("onnx", "int8")
+        shutil.copytree(kept.folder, folder)
+        graph = onnx.load(folder / name)
+        constant = max(
+            (one for one in graph.graph.initializer if not one.name.endswith(("weight", "bias"))),
+            key=lambda one: len(one.raw_data),
+        )
+        values = onnx.numpy_helper.to_array(constant).copy()
+        values.reshape(-1)[7] += 1
+        constant.CopyFrom(onnx.numpy_helper.from_array(values, constant.name))
+        onnx.save_model(graph, folder / name)
+        assert all(replace(kept, folder=folder).both())
+
+
+def test_a_refused_export_that_was_given_its_name_is_still_refused(exported: Exported) -> None:
+    refused = replace(exported, record=replace(exported.record, refused="its WER is 90 %"))
+    assert all(said == "the export was refused: its WER is 90 %" for said in refused.both())

@@ -123,6 +123,18 @@ def test_verify_tells_a_sound_export_and_a_changed_one(
     assert "suppress_tokens lacks [1]" in capsys.readouterr().out
 
 
+def test_an_export_among_several_whose_record_is_gone_is_not_passed_by(
+    measured: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured()
+    main(args=words(tmp_path / "out", "--format", "openai", "huggingface"))
+    (tmp_path / "out" / "openai-float16" / "export.json").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(args=["verify", str(tmp_path / "out"), "--against", MODEL])
+    assert ended.value.code == 2
+    assert "openai-float16 has no export.json" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_every_format_says_what_the_model_says_on_real_clips(tmp_path: Path) -> None:
     every = ["huggingface", "ctranslate2", "ggml", "onnx", "openai", "vllm"]

@@ -18,6 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import WhisperConfig
 
+from whisper_peft.deploy.companion_faults import (
+    FEATURES,
+    LANGUAGE_IDS,
+    TOKENS,
+    json_fields,
+    tokenizer_fields,
+)
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.weights import TIED, keep_cast, source_weights
 from whisper_peft.errors import ExportError
@@ -29,6 +36,7 @@ from whisper_peft.model.ctranslate2_format import (
     ctranslate2_settings,
     read_ctranslate2,
 )
+from whisper_peft.model.generation_defaults import CTRANSLATE2_FIELDS
 from whisper_peft.model.loading import Whisper
 
 BINARY_VERSION, REVISION = 6, 3
@@ -216,6 +224,21 @@ def read_ctranslate2_folder(folder: Path) -> Mapping[str, Tensor]:
     return read_ctranslate2(folder).state
 
 
+def read_companions(folder: Path) -> Mapping[str, Any]:
+    """Return what the files beside the weights tell, and the numbers of heads that `model.bin` holds."""
+    theirs = {ours: theirs for theirs, ours in CTRANSLATE2_FIELDS.items()}
+    vocabulary = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+    layers = ctranslate2_settings(folder)
+    return {
+        **json_fields(folder / "config.json", [*theirs, LANGUAGE_IDS], renamed=theirs),
+        **json_fields(folder / "preprocessor_config.json", FEATURES),
+        **tokenizer_fields(folder / "tokenizer.json"),
+        f"vocabulary.json: {TOKENS}": {token: index for index, token in enumerate(vocabulary)},
+        f"{MODEL_FILE}: n_audio_head": layers["encoder/num_heads"],
+        f"{MODEL_FILE}: n_text_head": layers["decoder/num_heads"],
+    }
+
+
 FORMAT = ExportFormat(
     name="ctranslate2",
     quantizations=("float16", "float32", "int8", "int8_float16"),
@@ -225,4 +248,5 @@ FORMAT = ExportFormat(
     keep=keep_ctranslate2,
     runtime="faster_whisper",
     read_fields=ctranslate2_settings,
+    read_companions=read_companions,
 )

@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import WhisperConfig, WhisperTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from whisper_peft.deploy.companion_faults import DIMENSIONS, MEL_FILTERS, TEXT_TOKENS
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.runtimes import require
 from whisper_peft.errors import ExportError, ModelError
@@ -95,18 +96,8 @@ def _refuse_unfit(config: WhisperConfig, quantization: str) -> None:
 
 
 def _sizes(config: WhisperConfig) -> tuple[int, ...]:
-    return (
-        config.vocab_size,
-        config.max_source_positions,
-        config.d_model,
-        config.encoder_attention_heads,
-        config.encoder_layers,
-        config.max_target_positions,
-        config.d_model,
-        config.decoder_attention_heads,
-        config.decoder_layers,
-        config.num_mel_bins,
-    )
+    mels, *sizes = (getattr(config, field) for field in DIMENSIONS.values())
+    return (*sizes, mels)
 
 
 def _write_vocabulary(file: BinaryIO, tokenizer: WhisperTokenizer) -> None:
@@ -198,13 +189,33 @@ def read_ggml(folder: Path) -> Mapping[str, Tensor]:
 
 def read_fields(folder: Path) -> Mapping[str, Any]:
     """Return what `ggml-model.bin` tells before the weights: sizes, mel filters and the vocabulary."""
+    sizes, filters, tokens = _read_header(folder)
+    texts = [token.decode(errors="replace") for token in tokens]
+    return {"sizes": sizes, "mel filters": filters, "vocabulary": texts}
+
+
+def read_companions(folder: Path) -> Mapping[str, Any]:
+    """Return sizes, mel filters and vocabulary; its tokens have a letter for each byte, as in a tokenizer."""
+    sizes, filters, texts = _read_header(folder)
+    mels, *others = DIMENSIONS
+    letters = bytes_to_unicode()
+    tokens = {"".join(letters[byte] for byte in text): index for index, text in enumerate(texts) if text}
+    return {
+        **{f"{GGML_FILE}: {name}": size for name, size in zip((*others, mels), sizes, strict=False)},
+        f"{GGML_FILE}: {MEL_FILTERS}": filters,
+        f"{GGML_FILE}: {TEXT_TOKENS}": tokens,
+    }
+
+
+def _read_header(folder: Path) -> tuple[list[int], list[float], list[bytes]]:
+    """Return sizes with the type of the file, mel filters row by row, and the bytes of each token."""
     with (folder / GGML_FILE).open("rb") as file:
         cursor = _Cursor(file.read(HEADER_BYTES))
     _, *sizes = cursor.numbers(1 + SIZES)
     mels, bins = cursor.numbers(2)
     filters = np.frombuffer(cursor.take(4 * mels * bins), "<f4")
-    tokens = [cursor.take(cursor.numbers(1)[0]).decode(errors="replace") for _ in range(cursor.numbers(1)[0])]
-    return {"sizes": sizes, "mel filters": filters.tolist(), "vocabulary": tokens}
+    tokens = [cursor.take(cursor.numbers(1)[0]) for _ in range(cursor.numbers(1)[0])]
+    return sizes, filters.tolist(), tokens
 
 
 class _Cursor:
@@ -267,4 +278,5 @@ FORMAT = ExportFormat(
     keep=keep_ggml,
     runtime="whisper_cpp",
     read_fields=read_fields,
+    read_companions=read_companions,
 )

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from whisper_peft.deploy.companion_faults import (
+    DIMENSIONS,
+    FEATURES,
+    GENERATION,
+    MERGES,
+    TOKENS,
+    json_fields,
+    tokenizer_fields,
+)
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.weights import FLOATS, keep_cast, save_tensors, source_weights
 from whisper_peft.errors import ModelError
@@ -47,6 +58,30 @@ def read_huggingface(folder: Path) -> Mapping[str, Tensor]:
         raise ModelError(f"{path} cannot be read", str(error).splitlines()[0], "export it again") from None
 
 
+def read_companions(folder: Path) -> Mapping[str, Any]:
+    """Return what configuration, generation, features and both kinds of tokenizer files tell."""
+    return {
+        **json_fields(folder / "config.json", DIMENSIONS, renamed=DIMENSIONS),
+        **json_fields(folder / "generation_config.json", GENERATION),
+        **json_fields(folder / "preprocessor_config.json", FEATURES),
+        **tokenizer_fields(folder / "tokenizer.json"),
+        **_legacy_fields(folder),
+    }
+
+
+def _legacy_fields(folder: Path) -> dict[str, Any]:
+    """Return the tokens and merges of the files that other converters read."""
+    texts, added = (
+        json.loads((folder / name).read_text(encoding="utf-8"))
+        for name in ("vocab.json", "added_tokens.json")
+    )
+    _, *pairs = (folder / "merges.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    return {
+        f"vocab.json: {TOKENS}": {**texts, **added},
+        f"merges.txt: {MERGES}": [p.split(" ") for p in pairs],
+    }
+
+
 FORMAT = ExportFormat(
     name="huggingface",
     quantizations=tuple(FLOATS),
@@ -55,4 +90,5 @@ FORMAT = ExportFormat(
     read=read_huggingface,
     keep=keep_cast,
     runtime="transformers",
+    read_companions=read_companions,
 )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from whisper_peft.deploy.export_values import ExportFormat
+from whisper_peft.deploy.formats.huggingface import read_companions
 from whisper_peft.deploy.runtimes import require
 from whisper_peft.errors import ModelError
 from whisper_peft.model.companions import save_companions
@@ -115,4 +116,5 @@ FORMAT = ExportFormat(
     read=read_onnx,
     keep=keep_onnx,
     runtime="onnxruntime",
+    read_companions=read_companions,
 )

@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 from transformers import WhisperConfig
 
+from whisper_peft.deploy.companion_faults import DIMENSIONS, SORTED_HEADS, tokenizer_fields
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.weights import keep_cast, source_weights
 from whisper_peft.errors import ExportError, ModelError
 from whisper_peft.model.loading import Whisper
-from whisper_peft.model.openai_format import dump_alignment_heads, openai_name, read_openai
+from whisper_peft.model.openai_format import (
+    dump_alignment_heads,
+    openai_alignment_heads,
+    openai_name,
+    read_openai,
+)
 from whisper_peft.model.vocabulary import WhisperVocabulary
 
 MODEL_FILE = "model.pt"
@@ -82,18 +88,7 @@ def _refuse_unfit(config: WhisperConfig) -> None:
 
 def _dimensions(config: WhisperConfig) -> dict[str, Any]:
     """Return OpenAI's `ModelDimensions`."""
-    return {
-        "n_mels": config.num_mel_bins,
-        "n_vocab": config.vocab_size,
-        "n_audio_ctx": config.max_source_positions,
-        "n_audio_state": config.d_model,
-        "n_audio_head": config.encoder_attention_heads,
-        "n_audio_layer": config.encoder_layers,
-        "n_text_ctx": config.max_target_positions,
-        "n_text_state": config.d_model,
-        "n_text_head": config.decoder_attention_heads,
-        "n_text_layer": config.decoder_layers,
-    }
+    return {name: getattr(config, field) for name, field in DIMENSIONS.items()}
 
 
 def read_openai_folder(folder: Path) -> Mapping[str, Tensor]:
@@ -113,6 +108,16 @@ def read_fields(folder: Path) -> Mapping[str, Any]:
     return {name: value for name, value in checkpoint.items() if name != "model_state_dict"}
 
 
+def read_companions(folder: Path) -> Mapping[str, Any]:
+    """Return the sizes and alignment heads of `model.pt`, and the tokenizer beside it."""
+    sizes = read_fields(folder)["dims"]
+    return {
+        **{f"{MODEL_FILE}: {name}": sizes.get(name) for name in DIMENSIONS},
+        f"{MODEL_FILE}: {SORTED_HEADS}": openai_alignment_heads(folder / MODEL_FILE),
+        **tokenizer_fields(folder / TOKENIZER_FILE),
+    }
+
+
 FORMAT = ExportFormat(
     name="openai",
     quantizations=("float16", "float32"),
@@ -122,4 +127,5 @@ FORMAT = ExportFormat(
     keep=keep_cast,
     runtime="openai_whisper",
     read_fields=read_fields,
+    read_companions=read_companions,
 )

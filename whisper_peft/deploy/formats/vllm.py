@@ -14,7 +14,7 @@ from peft import LoraConfig, PeftConfig, PeftType
 from torch import Tensor
 
 from whisper_peft.deploy.export_values import ExportFormat
-from whisper_peft.deploy.formats.huggingface import read_huggingface, write_huggingface
+from whisper_peft.deploy.formats.huggingface import read_companions, read_huggingface, write_huggingface
 from whisper_peft.deploy.weights import keep_cast, save_tensors
 from whisper_peft.model.adapter_folders import (
     CONFIG_FILE,
@@ -149,6 +149,11 @@ def read_vllm(folder: Path) -> Mapping[str, Tensor]:
     return read_huggingface(folder / MERGED)
 
 
+def read_merged_companions(folder: Path) -> Mapping[str, Any]:
+    """Return what the files of the merged model tell beside its weights."""
+    return read_companions(folder / MERGED)
+
+
 FORMAT = ExportFormat(
     name="vllm",
     quantizations=("float16", "bfloat16", "float32"),
@@ -157,6 +162,7 @@ FORMAT = ExportFormat(
     read=read_vllm,
     keep=keep_cast,
     runtime="transformers",
+    read_companions=read_merged_companions,
     write_adapter=write_vllm_adapter,
     model_folder=MERGED,
 )
