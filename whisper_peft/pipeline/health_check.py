@@ -113,11 +113,7 @@ class HealthCheck:
     section: ModelSection = field(default_factory=ModelSection)
 
     def run(self) -> Health:
-        """Hear both models, and judge.
-
-        Raises:
-            ModelError: If what was learned, or its base, cannot be loaded.
-        """
+        """Hear both models, and judge; what cannot be heard is not measured, and says why."""
         started = time.monotonic()
         self.say(f"checking the health of the run ({self.level}): both models hear the same")
         evidence = self._evidence()
@@ -152,7 +148,11 @@ class HealthCheck:
             evidence = replace(
                 evidence, leaked_recordings=leaked.recordings, leaked_sentences=leaked.sentences
             )
-        return self._heard(evidence, scored, leaked, predictions)
+        try:
+            return self._heard(evidence, scored, leaked, predictions)
+        except WhisperPeftError as error:
+            why = f"the models could not be heard: {error}"
+            return replace(evidence, unheard=why, unrounded=why)
 
     def _heard(
         self, evidence: Evidence, scored: Source, leaked: LeakedRows | None, predictions: Predictions
@@ -187,6 +187,7 @@ class HealthCheck:
             others=tuple(written),
             missing=gathered.missing,
             joined=gathered.joined,
+            multilingual=tokenizer is not None,
             before=before,
             after=after,
             rounded=rounded,

@@ -231,8 +231,8 @@ def test_recordings_that_fall_apart_are_bad_and_a_gain_missing_there_is_watched(
     assert behind.figures[1].name == "WER of the same utterances alone"
 
 
-def windows(*formed, distance=0.1):
-    return [TimedWindow(one, (distance, distance)) for one in formed]
+def windows(*formed, distance=0.1, stamps=4):
+    return [TimedWindow(stamps, one, (distance, distance)) for one in formed]
 
 
 def test_forgotten_and_displaced_timestamps_are_named():
@@ -240,8 +240,10 @@ def test_forgotten_and_displaced_timestamps_are_named():
     assert check_timestamps(windows(*[True] * 4), windows(*[True] * 4)).verdict == "good"
     late = check_timestamps(windows(*[True] * 4), windows(*[True] * 4, distance=2.0))
     assert (late.verdict, "further" in late.why) == ("bad", True)
-    assert late.figures[1].unit == "seconds"
-    assert late.figures[1].after == pytest.approx(2.0)
+    assert late.figures[2].unit == "seconds"
+    assert late.figures[2].after == pytest.approx(2.0)
+    silent = check_timestamps(windows(False, False), windows(False, False, stamps=0))
+    assert (silent.verdict, "in which timestamps are written" in silent.why) == ("bad", True)
     assert check_timestamps(windows(False, False), windows(False, False)).verdict == "watch"
 
 
@@ -302,6 +304,8 @@ def test_a_sound_run_is_good_throughout():
         "long_form": "watch"
     }
     assert {check.name for check in checks} == {*CHECKS} - {"language"}
+    told = judge(Evidence(target=pair(), multilingual=True))
+    assert [check.verdict for check in told if check.name == "language"] == ["not measured"]
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -6,82 +6,121 @@ The models are whisper-tiny.en, taught for a minute by finetune() itself on real
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+from safetensors.torch import load_file, save_file
 
-from whisper_peft import Health, finetune
+from whisper_peft import Health, finetune, health
 from whisper_peft.reporting.run_report import read_report
 
 pytestmark = pytest.mark.slow
 
-
-def rows_of(prompts: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
-    return [row for row in prompts if row["split"] == split]
+FIRST_TIMESTAMP = 50_363
+"""Id of <|0.00|> in English-only checkpoints."""
 
 
 @pytest.fixture(scope="module")
 def damaged(
     tmp_path_factory: pytest.TempPathFactory, prompts_en: list[dict[str, Any]]
-) -> Callable[..., Health]:
-    """Return a function that teaches tiny.en English prompts with changed texts, and checks its health."""
+) -> Callable[..., Path]:
+    """Return a function that teaches tiny.en English prompts with changed texts, and returns the run."""
 
-    def teach(write: Callable[[str], str] = str, **sections: Any) -> Health:
+    def teach(
+        write: Callable[[str], str] = str, more: Sequence[dict[str, Any]] = (), **sections: Any
+    ) -> Path:
         folder = tmp_path_factory.mktemp("damaged")
         rows = [
             {**row, "text": write(row["text"]) if row["split"] == "train" else row["text"]}
             for row in prompts_en
         ]
-        (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, [*rows, *more])), encoding="utf-8")
         settings = {
             "data": {"source": str(folder / "rows.jsonl"), "train": "train", "eval": "test"},
             "model": {"name": "openai/whisper-tiny.en", "device": "cpu"},
             "adapter": {"r": 32},
-            "train": {"max_steps": 40, "batch_size": 8, "learning_rate": 1e-3, "workers": 0},
+            "train": {"max_steps": 25, "batch_size": 8, "learning_rate": 1e-3, "workers": 0},
             "eval": {"short_context": False, "health": "quick"},
             "merge": {"enabled": False},
         }
-        merged = {name: {**fields, **sections.get(name, {})} for name, fields in settings.items()}
-        run = finetune("lora-librispeech", **merged, output_dir=folder / "run")
-        found = read_report(run.folder).health
-        assert found is not None
-        return found
+        names = {*settings, *sections}
+        merged = {name: {**settings.get(name, {}), **sections.get(name, {})} for name in names}
+        return finetune("lora-librispeech", **merged, output_dir=folder / "run").folder
 
     return teach
 
 
-def verdicts(health: Health, name: str) -> set[str]:
-    return {check.verdict for check in health.named(name)}
+def of(run: Path) -> Health:
+    found = read_report(run).health
+    assert found is not None
+    return found
 
 
-def test_a_model_that_lost_its_casing_is_named(damaged: Callable[..., Health]) -> None:
-    health = damaged(data={"text_case": "lower"})
-    assert "bad" in verdicts(health, "style")
-    assert any("capital" in check.why for check in health.named("style") if check.verdict == "bad")
+def verdicts(found: Health, name: str) -> set[str]:
+    return {check.verdict for check in found.named(name)}
 
 
-def test_a_model_that_loops_is_named(damaged: Callable[..., Health]) -> None:
-    health = damaged(lambda text: " ".join([text] * 12))
-    (check,) = health.named("loops")
+def test_a_model_that_lost_its_casing_is_named(damaged: Callable[..., Path]) -> None:
+    found = of(damaged(data={"text_case": "lower"}))
+    assert "bad" in verdicts(found, "style")
+    assert any("capital" in check.why for check in found.named("style") if check.verdict == "bad")
+
+
+def test_a_model_that_loops_is_named(damaged: Callable[..., Path]) -> None:
+    found = of(damaged(lambda text: " ".join([text] * 12)))
+    (check,) = found.named("loops")
     assert check.verdict == "bad"
 
 
-def test_a_model_that_forgot_its_timestamps_is_named(damaged: Callable[..., Health]) -> None:
-    health = damaged(train={"learning_rate": 1e-3, "max_steps": 60})
-    (check,) = health.named("timestamps")
+def test_a_model_that_forgot_its_timestamps_is_named(damaged: Callable[..., Path]) -> None:
+    folder = damaged(
+        adapter={"method": "full"},
+        train={"max_steps": 1, "learning_rate": 1e-9},
+        eval={"health": "off"},
+    )
+    weights = folder / "model" / "model.safetensors"
+    tensors = load_file(weights)
+    tensors["model.decoder.embed_tokens.weight"][FIRST_TIMESTAMP:] = 0
+    save_file(tensors, weights, metadata={"format": "pt"})
+    (check,) = health(folder).named("timestamps")
     assert check.verdict == "bad"
+    assert "in which timestamps are written" in check.why
 
 
-def test_a_model_tuned_on_its_test_set_is_named(damaged: Callable[..., Health]) -> None:
-    health = damaged(data={"train": "test"})
-    (check,) = health.named("leakage")
+def test_a_model_whose_timestamps_have_moved_is_named(damaged: Callable[..., Path]) -> None:
+    (check,) = of(damaged(targets={"timestamps": 1.0})).named("timestamps")
+    assert check.verdict == "bad"
+    assert "further from where they belong" in check.why
+
+
+def test_a_model_tuned_on_its_test_set_is_named(damaged: Callable[..., Path]) -> None:
+    found = of(damaged(data={"train": "test"}))
+    (check,) = found.named("leakage")
     assert check.verdict == "bad"
     assert "tuned on its test set" in check.why
 
 
-def test_a_model_that_writes_one_sentence_for_everything_is_named(damaged: Callable[..., Health]) -> None:
-    health = damaged(lambda text: "Thank you for watching.")
-    assert verdicts(health, "loops") == {"bad"}
-    assert verdicts(health, "target") == {"bad"}
-    assert "bad" in verdicts(health, "retention")
+def test_a_model_that_writes_one_sentence_for_everything_is_named(damaged: Callable[..., Path]) -> None:
+    found = of(damaged(lambda text: "Thank you for watching."))
+    assert verdicts(found, "loops") == {"bad"}
+    assert verdicts(found, "target") == {"bad"}
+    assert "bad" in verdicts(found, "retention")
+
+
+def test_a_model_that_writes_where_nobody_speaks_is_named(
+    damaged: Callable[..., Path], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    noise = []
+    for number, level in enumerate(np.geomspace(1e-5, 0.1, 24)):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, rng.normal(0, level, 64_000), 16_000, subtype="FLOAT")
+        noise.append(
+            {"file_name": str(path), "text": "The meeting is adjourned for today.", "split": "train"}
+        )
+    found = of(damaged(more=noise, train={"audio_context": "full", "max_steps": 12, "batch_size": 4}))
+    assert verdicts(found, "hallucination") == {"bad"}

@@ -35,10 +35,12 @@ class TimedWindow:
     """Timestamps that were written, without rules, for utterances joined to a window.
 
     Attributes:
+        stamps: How many were written after the first, which is given.
         well_formed: Whether they come in pairs around text and in order.
         distances_s: How far the nearest one is from each place where utterances were joined.
     """
 
+    stamps: int
     well_formed: bool
     distances_s: tuple[float, ...]
 

@@ -122,7 +122,7 @@ def _timed(window: Stitched, written: Generation, begin: int) -> TimedWindow:
     tokens, ends_s = [begin, *written.tokens], window.ends_s
     formed = not written.looping and is_well_formed(tokens, begin=begin, end_s=ends_s[-1])
     distances = boundary_distances(tokens, ends_s[:-1], begin=begin, end_s=ends_s[-1])
-    return TimedWindow(formed, tuple(distances))
+    return TimedWindow(sum(token >= begin for token in written.tokens), formed, tuple(distances))
 
 
 def _seconds(waveforms: Sequence[Waveform]) -> list[float]:

@@ -45,6 +45,7 @@ class Evidence:
         quantize: How the weights were held while training.
         merge: What merging found.
         task: transcribe or translate.
+        multilingual: Whether the model knows other languages than English.
     """
 
     target: Pair | None
@@ -63,6 +64,7 @@ class Evidence:
     quantize: str = "none"
     merge: MergeResult | None = None
     task: str = "transcribe"
+    multilingual: bool = False
 
 
 def judge(evidence: Evidence) -> tuple[Check, ...]:
@@ -79,7 +81,8 @@ def _checks(evidence: Evidence) -> Iterator[Check]:
         yield not_measured("retention", why, subject=name)
     if not (evidence.others or evidence.missing):
         yield not_measured("retention", evidence.unheard or "no other speech was heard")
-    yield from (check_language(pair, evidence.task) for pair in heard if pair.written is not None)
+    if evidence.multilingual:
+        yield from (check_language(pair, evidence.task) for pair in heard)
     yield from map(check_style, heard)
     yield check_loops(heard)
     yield from _of_sounds(evidence)

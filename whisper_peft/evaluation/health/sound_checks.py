@@ -99,11 +99,14 @@ def check_timestamps(before: Sequence[TimedWindow], after: Sequence[TimedWindow]
     """Judge whether timestamps are still written, and where utterances were joined."""
     if not after:
         return not_measured("timestamps", "there are no utterances of up to 30 s to be joined")
-    formed = share_of(LIMITS["timestamps"].figure, before, after, lambda one: one.well_formed, "windows")
+    figures = [
+        share_of(LIMITS["timestamps written"].figure, before, after, lambda one: one.stamps > 0, "windows"),
+        share_of(LIMITS["timestamps"].figure, before, after, lambda one: one.well_formed, "windows"),
+    ]
     found: list[tuple[Verdict, str]] = []
-    if formed.rise < 0:
-        found.append((LIMITS["timestamps"].judge(formed), f"fewer {LIMITS['timestamps'].figure}"))
-    figures = [formed]
+    for name, figure in zip(("timestamps written", "timestamps"), figures, strict=True):
+        if figure.rise < 0:
+            found.append((LIMITS[name].judge(figure), f"fewer {figure.name}"))
     if any(one.distances_s for one in after):
         tallies = [
             Tally.of((sum(map(milliseconds, one.distances_s)), len(one.distances_s)) for one in windows)
@@ -117,7 +120,7 @@ def check_timestamps(before: Sequence[TimedWindow], after: Sequence[TimedWindow]
             found.append(
                 (LIMITS["timestamp error"].judge(error), "timestamps lie further from where they belong")
             )
-    if not found and formed.after == 0:
+    if not found and figures[1].after == 0:
         found.append(("watch", "no window has well-formed timestamps, before and after"))
     verdict, why = gravest(found, "timestamps are written as before")
     return judged("timestamps", verdict, figures, why)

@@ -114,6 +114,13 @@ LIMITS = {
         bad=None,
         reason="a gain on clips that is not there in recordings is worth a look, but nothing was lost",
     ),
+    "timestamps written": Limit(
+        "windows in which timestamps are written",
+        watch=0.2,
+        bad=0.5,
+        reason="an untuned Whisper that is asked for them writes them in all",
+        falls=True,
+    ),
     "timestamps": Limit(
         "windows with well-formed timestamps",
         watch=0.1,
