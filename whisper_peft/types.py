@@ -47,6 +47,8 @@ class Utterance:
         end_s: where it ends; None: with the recording. Decoding cuts it out.
         segments: Timed stretches of `text`, from the utterance's own start; empty where none are known.
         previous_text: What was said just before in the same recording, where that is known.
+        previous_segments: Timed stretches of `previous_text`, from the start of the utterance that it is of;
+            empty where none are known.
         source: Name of the mixed source it comes from; None for the main one.
     """
 
@@ -62,6 +64,7 @@ class Utterance:
     end_s: float | None = None
     segments: tuple[Segment, ...] = ()
     previous_text: str | None = None
+    previous_segments: tuple[Segment, ...] = ()
     source: str | None = None
 
     def with_audio(self, waveform: Waveform) -> Utterance:

@@ -151,6 +151,8 @@ def _check_recording(row: Utterance) -> None:
 
 
 def _check_segments(row: Utterance) -> None:
+    told = row.previous_text is not None or not row.previous_segments
+    _promise(told, f"{row.id} has previous_segments and no previous_text")
     times = [time for segment in row.segments for time in (segment.start_s, segment.end_s)]
     _promise(times == sorted(times), f"the segments of {row.id} overlap or are not in order")
     within = not times or times[0] >= 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PreTrainedTokenizerBase
 from transformers.models.whisper.tokenization_whisper import LANGUAGES, TO_LANGUAGE_CODE
@@ -166,13 +166,14 @@ class Labeller:
     def window(self, placed: Sequence[Placed], kind: TargetKind = PLAIN) -> Target:
         """Return the target of utterances heard one after the other, in the first one's language and task.
 
-        Previous text is cut from the left to what the decoder has room for.
+        Previous text comes with its times where the window is timed and they are known, as openai-whisper
+        tells them, and is cut from the left to what the decoder has room for.
         """
         first = placed[0].utterance
         prefix = self.prefix(first, timestamps=kind.timestamps)
         text = [token for one in placed for token in self._text_ids(one, timestamps=kind.timestamps)]
         tokens = (*prefix, *text, self._id("<|endoftext|>"))
-        before = self._previous_ids(first, len(tokens)) if kind.previous_text else ()
+        before = self._previous_ids(first, kind, len(tokens)) if kind.previous_text else ()
         unscored = len(before) if self.targets.learn_prefix else len(before) + len(prefix) - 1
         every = (*before, *tokens)
         labels = [*[IGNORED] * unscored, *every[unscored + 1 :]]
@@ -212,13 +213,16 @@ class Labeller:
             for token in (zero + start, *self._encode(part, utterance), zero + end)
         ]
 
-    def _previous_ids(self, utterance: Utterance, taken: int) -> tuple[int, ...]:
+    def _previous_ids(self, utterance: Utterance, kind: TargetKind, taken: int) -> tuple[int, ...]:
         """Return the tokens of the text before, as many as fit beside `taken` others."""
-        text = self._recased(utterance, utterance.previous_text or "")
+        text, segments = (utterance.previous_text or "").strip(), utterance.previous_segments
         room = min(MAX_PREVIOUS_TOKENS, MAX_LABEL_TOKENS - taken)
         if not text or room < 1:
             return ()
-        return self._id("<|startofprev|>"), *self._encode(text, utterance)[-room:]
+        said = replace(utterance, text=text, segments=segments)
+        before = Placed(said, 0.0, segments[-1].end_s if segments else 0.0)
+        tokens = self._text_ids(before, timestamps=kind.timestamps and bool(segments))
+        return self._id("<|startofprev|>"), *tokens[-room:]
 
     def _recased(self, utterance: Utterance, text: str) -> str:
         return recase(text.strip(), self.mixed_cases.get(utterance.source, self.text_case))

@@ -58,7 +58,7 @@ def follows(before: Utterance, after: Utterance) -> bool:
 
 
 def with_previous_text(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
-    """Yield utterances in the source's order, each with the text before it, if that is known.
+    """Yield utterances in the source's order, each with the text before it and its times, if these are known.
 
     What the source itself says was said before stays.
 
@@ -72,9 +72,21 @@ def with_previous_text(utterances: Iterable[Utterance]) -> Iterator[Utterance]:
         before = last.get(utterance.source)
         last[utterance.source] = utterance
         if before is not None and utterance.previous_text is None and follows(before, utterance):
-            yield replace(utterance, previous_text=before.text)
+            yield replace(utterance, previous_text=before.text, previous_segments=timed_whole(before))
         else:
             yield utterance
+
+
+def timed_whole(utterance: Utterance) -> tuple[Segment, ...]:
+    """Return the timed stretches of an utterance: its segments, or the whole of it where it tells its length.
+
+    Example:
+        >>> timed_whole(Utterance("a", b"", "It is", duration_s=1.5))
+        (Segment(start_s=0.0, end_s=1.5, text='It is'),)
+    """
+    if utterance.segments or utterance.duration_s is None:
+        return utterance.segments
+    return (Segment(0.0, utterance.duration_s, utterance.text),)
 
 
 def join_neighbours(
@@ -145,5 +157,5 @@ def _with_pauses(window: Sequence[Utterance]) -> tuple[Utterance, ...]:
 def _up_to(row: Utterance, end_s: float) -> Utterance:
     if row.end_s is None:
         return row
-    said = row.segments or (Segment(0.0, row.end_s - row.start_s, row.text),)
+    said = timed_whole(replace(row, duration_s=row.end_s - row.start_s))
     return replace(row, end_s=end_s, duration_s=end_s - row.start_s, segments=said)

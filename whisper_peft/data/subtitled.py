@@ -110,7 +110,7 @@ class SubtitledRecordings:
 
     def _windows(self, talk: _Talk, cues: Sequence[Segment], skipped: Counter[str]) -> Iterator[Utterance]:
         name = talk.recording.relative_to(self.root).with_suffix("")
-        previous_s, previous_text = 0.0, None
+        previous_s, previous_text, previous_segments = 0.0, None, tuple[Segment, ...]()
         windows = list(cut_windows(cues, self.longest_s))
         if not windows:
             return
@@ -118,6 +118,7 @@ class SubtitledRecordings:
         for window, next_s in zip(windows, following_s, strict=True):
             start_s, end_s = self._stretch(window, previous_s, next_s)
             text = " ".join(cue.text for cue in window)
+            segments = tuple(_from(start_s, cue) for cue in window)
             if end_s - start_s > self.longest_s:
                 skipped["cue-too-long"] += 1
             else:
@@ -128,10 +129,11 @@ class SubtitledRecordings:
                     language=talk.language,
                     start_s=start_s,
                     end_s=end_s,
-                    segments=tuple(_from(start_s, cue) for cue in window),
+                    segments=segments,
                     previous_text=previous_text,
+                    previous_segments=previous_segments,
                 )
-            previous_s, previous_text = window[-1].end_s, text
+            previous_s, previous_text, previous_segments = window[-1].end_s, text, segments
 
     def _stretch(self, window: Sequence[Segment], previous_s: float, next_s: float) -> tuple[float, float]:
         """Return where a window begins and ends: over its cues, at most half way to what is around it."""

@@ -42,17 +42,20 @@ def place(utterances: Sequence[Utterance], durations_s: Sequence[float]) -> tupl
 def stretched(utterance: Utterance, factor: float) -> Utterance:
     """Return an utterance whose speech takes `factor` times as long: its segments move along.
 
+    So do those of the text before it, which is heard at the same speed.
+
     Example:
         >>> row = Utterance("a", b"", "one", segments=(Segment(1.0, 2.0, "one"),))
         >>> stretched(row, 0.5).segments
         (Segment(start_s=0.5, end_s=1.0, text='one'),)
     """
-    if factor == 1.0 or not utterance.segments:
+    if factor == 1.0:
         return utterance
-    moved = (
-        replace(one, start_s=factor * one.start_s, end_s=factor * one.end_s) for one in utterance.segments
-    )
-    return replace(utterance, segments=tuple(moved))
+    moved = [
+        tuple(replace(one, start_s=factor * one.start_s, end_s=factor * one.end_s) for one in segments)
+        for segments in (utterance.segments, utterance.previous_segments)
+    ]
+    return replace(utterance, segments=moved[0], previous_segments=moved[1])
 
 
 def timed_text(placed: Placed, text: str) -> list[Segment]:

@@ -123,6 +123,7 @@ def test_a_source_that_keeps_its_promises_passes() -> None:
         (source_of(start_s=2.0, end_s=1.0), "lasts from 2.0 to 1.0 s"),
         (source_of(segments=(Segment(1, 2, "b"), Segment(0, 1, "a"))), "overlap or are not in order"),
         (source_of(segments=(Segment(-1, 2, "b"),)), "begins before it"),
+        (source_of(previous_segments=(Segment(0, 2, "b"),)), "previous_segments and no previous_text"),
         (source_of(start_s=5.0, end_s=6.0, segments=(Segment(5, 6, "b"),)), "ends after it"),
     ],
 )

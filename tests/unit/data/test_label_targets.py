@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from whisper_peft.data.labels import IGNORED, MAX_PREVIOUS_TOKENS, Labeller, TargetKind
+from whisper_peft.data.neighbours import with_previous_text
 from whisper_peft.data.no_speech import NoSpeech
 from whisper_peft.data.timestamps import place
 from whisper_peft.recipe.sections import TargetSection
@@ -152,11 +153,58 @@ def test_previous_text_takes_no_more_than_the_decoder_has_room_for(english_only,
     assert target.labels[-words - 1 :] == english_only(told).labels[-words - 1 :]
 
 
+SAID_BEFORE = (Segment(0.2, 1.0, "Yes."), Segment(1.5, 4.1, "no doubt"))
+
+
+def test_the_text_before_has_its_times_where_the_window_has_and_only_there(french):
+    told = row(previous_text="Yes. no doubt", previous_segments=SAID_BEFORE)
+    timed, _ = written(french, french.window(place([told], [1.234]), BOTH))
+    before = "<|startofprev|> <|0.20|> ĠYes . <|1.00|> <|1.50|> Ġno Ġdoubt <|4.10|>"
+    assert timed == f"{before} <|startoftranscript|> <|fr|> <|transcribe|> <|0.00|> ĠOui . <|1.24|>"
+    plain, _ = written(french, french.window(place([told], [1.234]), TOLD))
+    assert plain.startswith("<|startofprev|> ĠYes . Ġno Ġdoubt <|startoftranscript|>")
+
+
+@pytest.mark.parametrize("segments", [(), SAID_BEFORE])
+def test_a_timed_window_is_told_what_the_window_before_was_taught_to_write(english_only, segments):
+    first, second = with_previous_text(
+        Utterance(f"19-198-000{n}", b"", "Yes. no doubt", speaker_id="19", duration_s=4.5, segments=segments)
+        for n in range(2)
+    )
+    taught = english_only.window(place([first], [4.5]), TIMED).labels
+    told = english_only.window(place([second], [4.5]), BOTH).decoder_input_ids
+    assert told[1 : len(taught)] == taught[:-1]
+    assert english_only.tokenizer.convert_ids_to_tokens(told[len(taught)]) == "<|startoftranscript|>"
+
+
+def test_the_text_before_is_never_scored_with_its_times(english_only):
+    told = row("Yes.", previous_text="Yes. no doubt", previous_segments=SAID_BEFORE)
+    for kind in (TOLD, BOTH):
+        scored = [label for label in english_only.window(place([told], [1.0]), kind).labels if label >= 0]
+        alone = TargetKind(timestamps=kind.timestamps)
+        assert scored == [one for one in english_only.window(place([told], [1.0]), alone).labels if one >= 0]
+
+
+def test_timed_text_before_is_cut_from_the_left_to_half_of_the_positions(english_only):
+    words = [f"word{n}" for n in range(400)]
+    said = tuple(Segment(0.06 * n, 0.06 * n + 0.04, word) for n, word in enumerate(words))
+    told = row("Yes.", previous_text=" ".join(words), previous_segments=said)
+    read = english_only.window(place([told], [1.0]), BOTH).decoder_input_ids
+    assert read.index(english_only.prefix(told, timestamps=True)[0]) == MAX_PREVIOUS_TOKENS + 1
+    last = english_only.tokenizer.decode(read[: MAX_PREVIOUS_TOKENS + 1], decode_with_timestamps=True)
+    assert last.endswith("<|23.94|> word399<|23.98|>")
+
+
 def test_previous_text_is_written_as_the_text_is(tiny_en):
     labeller = Labeller(tiny_en.tokenizer, multilingual=False, language=None, text_case="sentence")
     target = labeller.window(place([row("YES", previous_text="NO DOUBT")], [1.0]), TOLD)
     assert labeller.tokenizer.decode(target.decoder_input_ids) == (
         "<|startofprev|> No doubt<|startoftranscript|><|notimestamps|> Yes"
+    )
+    timed = row("YES", previous_text="NO DOUBT", previous_segments=(Segment(0.0, 1.0, "NO DOUBT"),))
+    target = labeller.window(place([timed], [1.0]), BOTH)
+    assert labeller.tokenizer.decode(target.decoder_input_ids, decode_with_timestamps=True).startswith(
+        "<|startofprev|><|0.00|> No doubt<|1.00|><|startoftranscript|>"
     )
 
 

@@ -66,6 +66,13 @@ def test_previous_text_is_that_of_the_row_before_where_nothing_else_is_known():
     assert [row.previous_text for row in with_previous_text(rows)] == [None, "WORDS 0", None, "TOLD"]
 
 
+def test_the_times_of_the_text_before_are_those_of_its_row():
+    said = (Segment(0.5, 2.0, "WORDS"), Segment(2.5, 3.0, "0"))
+    rows = [read(0, segments=said), read(1), read(2, seconds=None), read(3), read(4, previous_text="TOLD")]
+    before = [row.previous_segments for row in with_previous_text(rows)]
+    assert before == [(), said, (Segment(0.0, 8.0, "WORDS 1"),), (), ()]
+
+
 def test_sources_that_come_in_turn_keep_their_own_previous_text():
     rows = [row for n in range(3) for row in (read(n, source="a"), read(n, chapter="7-1", source="b"))]
     told = [row.previous_text for row in with_previous_text(rows)]

@@ -48,6 +48,7 @@ def test_windows_hold_whole_cues_and_the_text_before_them(tmp_path: Path) -> Non
     assert [(row.start_s, row.end_s) for row in rows] == [(0.8, 22.2), (22.3, 40.2), (49.8, 60.2)]
     assert rows[0].segments == (Segment(0.2, 10.2, "Cue 0."), Segment(11.2, 21.2, "Cue 1."))
     assert [row.previous_text for row in rows] == [None, "Cue 0. Cue 1.", "Cue 2. Cue 3."]
+    assert [row.previous_segments for row in rows[1:]] == [row.segments for row in rows[:-1]]
     assert len({row.id for row in rows}) == 3
 
 

@@ -1,5 +1,7 @@
 """Times of text: moved with the speech, in order, on the grid of 20 ms."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,10 +48,11 @@ def test_a_segment_ends_with_its_utterance_at_the_latest():
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_stretched_speech_takes_its_segments_along(factor):
-    moved = stretched(placed().utterance, factor).segments
-    assert [(one.start_s, one.end_s) for one in moved] == [
-        (pytest.approx(factor * one.start_s), pytest.approx(factor * one.end_s)) for one in SAID
-    ]
+    told = replace(placed().utterance, previous_segments=SAID)
+    for moved in (stretched(told, factor).segments, stretched(told, factor).previous_segments):
+        assert [(one.start_s, one.end_s) for one in moved] == [
+            (pytest.approx(factor * one.start_s), pytest.approx(factor * one.end_s)) for one in SAID
+        ]
 
 
 @given(st.lists(st.tuples(st.floats(-1, 40), st.floats(-1, 40)), max_size=30))
