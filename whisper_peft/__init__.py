@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from whisper_peft.pipeline.adapter_algebra import describe_adapter as describe_adapter
     from whisper_peft.pipeline.adapter_algebra import extract_adapter as extract_adapter
     from whisper_peft.pipeline.adapter_algebra import unmerge as unmerge
+    from whisper_peft.pipeline.augmented_speech import show_augmentations as show_augmentations
     from whisper_peft.pipeline.health_check import health as health
     from whisper_peft.pipeline.labelling import label as label
     from whisper_peft.pipeline.publishing import push as push
@@ -88,6 +89,7 @@ _HOMES = {
     "pipeline.adapter_algebra": "average_checkpoints combine_adapters describe_adapter extract_adapter "
     "unmerge",
     "pipeline.health_check": "health",
+    "pipeline.augmented_speech": "show_augmentations",
     "pipeline.labelling": "label",
     "pipeline.publishing": "push",
     "pipeline.scale_curves": "scale_curve",

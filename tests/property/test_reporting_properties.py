@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from html.parser import HTMLParser
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whisper_peft.evaluation.error_analysis.alignment import align
 from whisper_peft.evaluation.units import separate_words
-from whisper_peft.reporting.json_lines import Predictions, TrainingLog
+from whisper_peft.reporting.curve_values import curve_of
+from whisper_peft.reporting.json_lines import Predictions
 from whisper_peft.reporting.page import render_page
-from whisper_peft.reporting.plots import Series, line_plot, thin
+from whisper_peft.reporting.plots import Series, decades, line_plot, thin
 from whisper_peft.reporting.run_report import EvaluationRecord, RunRecord, RunReport, environment_meta
 from whisper_peft.types import EvalResult, Prediction
 
@@ -49,7 +52,6 @@ def page_of(reference: str, hypothesis: str) -> Elements:
     page.feed(
         render_page(
             RunReport(run=run, evaluation=evaluation, meta=META),
-            TrainingLog((), (), ()),
             Predictions({}, {row.id: row}, ()),
             recipe_text=hypothesis,
         )
@@ -98,3 +100,26 @@ def test_thinning_keeps_extremes_and_order(values: list[float], most: int) -> No
     kept = thin(points, most)
     assert list(kept) == sorted(kept)
     assert {min(values), max(values)} <= {value for _, value in kept}
+
+
+@given(st.lists(finite_or_not, min_size=1, max_size=200), st.integers(1, 40))
+def test_curves_of_any_length_keep_extremes_mean_and_ends(values: list[float], most: int) -> None:
+    curve = curve_of(range(1, len(values) + 1), values, most)
+    finite = [value for value in values if math.isfinite(value)]
+    assert len(curve.steps) == len(curve.values) <= most
+    assert curve.steps[-1] == len(values)
+    assert curve.rows - curve.not_finite == len(finite)
+    assert (curve.lowest, curve.highest) == (min(finite, default=None), max(finite, default=None))
+    drawn = curve.high or curve.values
+    if finite:
+        assert values[curve.highest_step - 1] == curve.highest
+        assert max(one for one in drawn if math.isfinite(one)) == pytest.approx(curve.highest, rel=1e-5)
+        assert min(finite) <= curve.mean <= max(finite) or curve.mean == pytest.approx(min(finite))
+
+
+@given(st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=30))
+def test_a_logarithmic_axis_holds_every_value(values: list[float]) -> None:
+    ticks = decades(min(values), max(values))
+    assert ticks == sorted(set(ticks))
+    assert ticks[0] <= min(values) <= max(values) <= ticks[-1]
+    assert len(ticks) > 1

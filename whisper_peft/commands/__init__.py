@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whisper_peft.commands.adapter_verbs import run_adapters
+from whisper_peft.commands.augmenting import run_augmentations
 from whisper_peft.commands.comparing import run_benchmark
 from whisper_peft.commands.exporting import run_export, run_verify
 from whisper_peft.commands.health_verb import run_health
@@ -25,6 +26,7 @@ __all__ = ["INTERRUPTED", "VERBS", "run_script"]
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "check": run_check,
     "inspect": run_inspect,
+    "augmentations": run_augmentations,
     "finetune": run_finetune,
     "evaluate": run_evaluate,
     "health": run_health,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -37,6 +37,9 @@ from whisper_peft.types import Utterance, Waveform
 Effect: TypeAlias = Callable[[Waveform, np.random.Generator], Waveform]
 """Returns a new waveform at 16 kHz; draws from the given generator only."""
 
+ToldEffect: TypeAlias = Callable[[Waveform, np.random.Generator], tuple[Waveform, str]]
+"""The same, and what was drawn in a few words, such as 1.1 times as fast."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -44,7 +47,16 @@ class Step:
 
     name: str
     p: float
-    effect: Effect
+    effect: ToldEffect
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an effect did to an utterance: its name, what it drew, and how the utterance sounds after it."""
+
+    name: str
+    told: str
+    waveform: Waveform
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +76,28 @@ class Augmentation:
 
     def __call__(self, utterance: Utterance, rng: np.random.Generator) -> Utterance:
         """Return the utterance as the model is to hear it, with the utterance's own generator."""
-        entropy = rng.bytes(16)
         waveform = dry = utterance.waveform
+        for change in self.changes(waveform, rng):
+            waveform = change.waveform
+        return utterance if waveform is dry else utterance.with_audio(waveform)
+
+    def changes(self, waveform: Waveform, rng: np.random.Generator) -> Iterator[Change]:
+        """Yield what each effect that happens makes of what the ones before it left."""
+        entropy = rng.bytes(16)
         for step in self.steps:
             own_rng = named_rng(entropy, step.name)
             if own_rng.random() < step.p:
-                waveform = step.effect(waveform, own_rng)
-        return utterance if waveform is dry else utterance.with_audio(waveform)
+                waveform, told = step.effect(waveform, own_rng)
+                yield Change(step.name, told, waveform)
+
+    def happening(self, rng: np.random.Generator) -> tuple[str, ...]:
+        """Return the names of the effects that happen to an utterance, without making them happen."""
+        entropy = rng.bytes(16)
+        return tuple(step.name for step in self.steps if named_rng(entropy, step.name).random() < step.p)
+
+    def alone(self, name: str) -> Augmentation:
+        """Return one of the effects by itself; what it draws for an utterance stays the same."""
+        return Augmentation(tuple(step for step in self.steps if step.name == name), self.longest_stretch)
 
 
 def build_augmentation(section: AugmentSection) -> Augmentation:
@@ -103,17 +130,20 @@ class _Noise:
     folder: RecordingFolder
     snr_db: tuple[float, float]
 
-    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        noise = draw_stretch(self.folder.draw(rng), len(waveform), rng)
-        return add_noise(waveform, noise, rng.uniform(*self.snr_db))
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> tuple[Waveform, str]:
+        file = self.folder.draw_path(rng)
+        noise = draw_stretch(self.folder[file], len(waveform), rng)
+        snr_db = rng.uniform(*self.snr_db)
+        return add_noise(waveform, noise, snr_db), f"{file.name} at an SNR of {snr_db:.1f} dB"
 
 
 @dataclass(frozen=True, slots=True)
 class _Reverb:
     folder: RecordingFolder
 
-    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        return reverberate(waveform, self.folder.draw(rng))
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> tuple[Waveform, str]:
+        file = self.folder.draw_path(rng)
+        return reverberate(waveform, self.folder[file]), f"the room of {file.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +152,11 @@ class _Choice:
 
     effect: Callable[[Waveform, Any], Waveform]
     choices: tuple[Any, ...]
+    told: str
 
-    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        return self.effect(waveform, self.choices[rng.integers(len(self.choices))])
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> tuple[Waveform, str]:
+        chosen = self.choices[rng.integers(len(self.choices))]
+        return self.effect(waveform, chosen), self.told.format(chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +165,11 @@ class _Uniform:
 
     effect: Callable[[Waveform, float], Waveform]
     limits: tuple[float, float]
+    told: str
 
-    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
-        return self.effect(waveform, rng.uniform(*self.limits))
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> tuple[Waveform, str]:
+        drawn = rng.uniform(*self.limits)
+        return self.effect(waveform, drawn), self.told.format(drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +179,7 @@ class _Custom:
     effect: Effect
     place: int
 
-    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> Waveform:
+    def __call__(self, waveform: Waveform, rng: np.random.Generator) -> tuple[Waveform, str]:
         returned = np.asarray(self.effect(waveform.copy(), rng))
         if returned.ndim != 1 or returned.dtype.kind != "f":
             raise self._refusal(f"{returned.dtype} of shape {returned.shape}", "one axis of floats is needed")
@@ -155,44 +189,44 @@ class _Custom:
             )
         if not np.isfinite(returned).all():
             raise self._refusal("NaN or infinite samples", "the loss would be NaN")
-        return returned.astype(np.float32, copy=False)
+        return returned.astype(np.float32, copy=False), "an effect of your own"
 
     def _refusal(self, what: str, why: str) -> RecipeError:
         return RecipeError(f"augment.custom[{self.place}] returned {what}", why, "mend it, or leave it out")
 
 
-def _build_speed(part: Speed) -> Effect:
+def _build_speed(part: Speed) -> ToldEffect:
     if not part.factors or not all(math.isfinite(factor) and factor > 0 for factor in part.factors):
         raise RecipeError(
             f"augment.speed.factors is {part.factors}", "factors are above 0", "give some, such as [0.9, 1.1]"
         )
-    return _Choice(change_speed, part.factors)
+    return _Choice(change_speed, part.factors, "{:g} times as fast")
 
 
-def _build_pitch(part: Pitch) -> Effect:
-    return _Uniform(shift_pitch, _range("augment.pitch.semitones", part.semitones))
+def _build_pitch(part: Pitch) -> ToldEffect:
+    return _Uniform(shift_pitch, _range("augment.pitch.semitones", part.semitones), "{:+.1f} semitones")
 
 
-def _build_reverb(part: Reverb) -> Effect:
+def _build_reverb(part: Reverb) -> ToldEffect:
     return _Reverb(open_recordings(part.source, "augment.reverb.source", read_first_channel))
 
 
-def _build_noise(part: Noise) -> Effect:
+def _build_noise(part: Noise) -> ToldEffect:
     snr_db = _range("augment.noise.snr_db", part.snr_db)
     return _Noise(open_recordings(part.source, "augment.noise.source", read_mixed_down), snr_db)
 
 
-def _build_telephone(part: Telephone) -> Effect:
+def _build_telephone(part: Telephone) -> ToldEffect:
     if not part.codecs:
         raise RecipeError("augment.telephone.codecs is empty", "there is none to choose", "name one, or none")
-    return _Choice(telephone, part.codecs)
+    return _Choice(telephone, part.codecs, "codec {}")
 
 
-def _build_gain(part: Gain) -> Effect:
-    return _Uniform(change_gain, _range("augment.gain.gain_db", part.gain_db))
+def _build_gain(part: Gain) -> ToldEffect:
+    return _Uniform(change_gain, _range("augment.gain.gain_db", part.gain_db), "{:+.1f} dB")
 
 
-_BUILDERS: dict[str, Callable[[Any], Effect]] = {
+_BUILDERS: dict[str, Callable[[Any], ToldEffect]] = {
     "speed": _build_speed,
     "pitch": _build_pitch,
     "reverb": _build_reverb,

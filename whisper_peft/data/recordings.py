@@ -57,7 +57,11 @@ class RecordingFolder:
 
     def draw(self, rng: np.random.Generator) -> Waveform:
         """Return one of the recordings at random. It is shared: never write into it."""
-        return self[self.paths[rng.integers(len(self.paths))]]
+        return self[self.draw_path(rng)]
+
+    def draw_path(self, rng: np.random.Generator) -> Path:
+        """Return the path of one of the recordings at random."""
+        return self.paths[rng.integers(len(self.paths))]
 
     def __getitem__(self, path: Path) -> Waveform:
         """Return a recording of the folder, decoding it at most once while it is held."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from whisper_peft.errors import AdapterError
 from whisper_peft.model.adapter_bases import find_base
 from whisper_peft.model.adapter_folders import find_adapter_folder, read_adapter_config, read_adapter_state
 from whisper_peft.model.adapter_repairs import MODEL_PREFIX
+from whisper_peft.model.weight_updates import adapter_updates
+from whisper_peft.update_types import WeightUpdates
+
+_SHARED = "base_model.vera_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +25,8 @@ class AdapterDescription:
     """An adapter as its folder tells it.
 
     `base` is None where it cannot be recognised, and `base_sentence` says why, or how it was. `targets`
-    counts the adapted layers by the last part of their names. `empty_layers` are those whose update is zero.
+    counts the adapted layers by the last part of their names. `empty_layers` are those whose update is zero,
+    and `updates` tells how large that of each other is.
     """
 
     folder: str
@@ -34,6 +40,7 @@ class AdapterDescription:
     weights: int
     bytes: int
     empty_layers: int
+    updates: WeightUpdates
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""
@@ -43,8 +50,9 @@ class AdapterDescription:
         """Return it as a few aligned lines.
 
         Example:
-            >>> shown = AdapterDescription("a", "LORA", "b", None, 8, 16, 2, {"fc1": 2}, 9, 36, 2).text()
-            >>> shown.splitlines()[-1]
+            >>> nothing = WeightUpdates("update", ())
+            >>> of = AdapterDescription("a", "LORA", "b", None, 8, 16, 2, {"fc1": 2}, 9, 36, 2, nothing)
+            >>> of.text().splitlines()[-1]
             'untrained   the update of every layer is zero'
         """
         rank = {} if self.r is None else {"rank": f"{self.r}, lora_alpha {self.lora_alpha:g}"}
@@ -59,9 +67,14 @@ class AdapterDescription:
             "layers": f"{self.layers}: {targets}",
             "weights": f"{self.weights:,}, {self.bytes:,} bytes",
             **({"note": empty} if 0 < self.empty_layers < self.layers else {}),
-            **({"untrained": "the update of every layer is zero"} if untrained else {}),
+            **({"untrained": "the update of every layer is zero"} if untrained else self._changed()),
         }
         return "\n".join(f"{label:<12}{text}" for label, text in lines.items())
+
+    def _changed(self) -> dict[str, str]:
+        """Return where the model changed, a line for each thing to say."""
+        sizes = dict(zip(("changed", "most in", "directions"), self.updates.sentences(), strict=False))
+        return sizes | ({"left out": "; ".join(self.updates.notes)} if self.updates.notes else {})
 
 
 def describe_folder(folder: Path) -> AdapterDescription:
@@ -94,14 +107,17 @@ def describe_folder(folder: Path) -> AdapterDescription:
         weights=sum(tensor.numel() for tensor in state.values()),
         bytes=sum(tensor.nbytes for tensor in state.values()),
         empty_layers=sum(not all(bool(matrix.any()) for matrix in matrices) for matrices in layers.values()),
+        updates=adapter_updates(config, state),
     )
 
 
 def _layers(state: dict[str, Tensor]) -> dict[str, list[Tensor]]:
-    """Return the tensors of each adapted layer."""
+    """Return the tensors of each adapted layer; VeRA's random matrices belong to none."""
     layers: dict[str, list[Tensor]] = {}
     for name, tensor in state.items():
-        path = name.removeprefix(MODEL_PREFIX).partition(".lora_")[0].partition(".ia3_")[0]
+        if name.startswith(_SHARED):
+            continue
+        path = re.split(r"\.(?:lora|ia3|vera_lambda)_", name.removeprefix(MODEL_PREFIX), maxsplit=1)[0]
         layers.setdefault(path, []).append(tensor)
     return layers
 

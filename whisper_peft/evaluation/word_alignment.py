@@ -56,6 +56,23 @@ class Examination:
     no_speech_probability: float
 
 
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How a transcript follows its recording.
+
+    Attributes:
+        weights: How strongly each token, end-of-text last, is tied to 20 ms each, `(tokens, positions)`.
+        rows: For each step of the way through the recording its token, and
+        columns: its position.
+        words: The words with their times.
+    """
+
+    weights: NDArray[np.float32]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    words: tuple[Word, ...]
+
+
 def examine(
     whisper: Whisper,
     states: EncoderStates,
@@ -75,21 +92,61 @@ def examine(
         language: Code of the language, which tells whether words are parted by spaces.
         duration_s: How long the clip lasts.
     """
+    logits, seen = _second_pass(whisper, states, [*prefix, *tokens], duration_s)
+    chances = logits.float().log_softmax(dim=-1)
+    start = list(prefix).index(whisper.generation_config.decoder_start_token_id)
     end = int(whisper.tokenizer.eos_token_id)
+    written = torch.tensor([*tokens, end], device=whisper.device)
+    certainty = chances[len(prefix) - 1 :].gather(1, written[:, None]).mean()
+    no_speech = chances[start, token_id(whisper, "<|notimestamps|>") - 1].exp()
+    found = _aligned(whisper, seen, prefix, tokens, language=language, duration_s=duration_s)
+    return Examination(found.words, float(certainty), float(no_speech))
+
+
+def align_tokens(
+    whisper: Whisper,
+    states: EncoderStates,
+    prefix: Sequence[int],
+    tokens: Sequence[int],
+    *,
+    language: str,
+    duration_s: float,
+) -> Alignment:
+    """Return how one transcript follows its recording. Call it while `listening`.
+
+    The arguments are those of `examine`.
+    """
+    _, seen = _second_pass(whisper, states, [*prefix, *tokens], duration_s)
+    return _aligned(whisper, seen, prefix, tokens, language=language, duration_s=duration_s)
+
+
+def _second_pass(
+    whisper: Whisper, states: EncoderStates, tokens: Sequence[int], duration_s: float
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the logits of a finished transcript, and the alignment heads' attention."""
     positions = min(math.ceil(duration_s * POSITIONS_PER_SECOND), states.lengths[0])
     with _attention_of(whisper, whisper.generation_config.to_dict()["alignment_heads"], positions) as seen:
         output = whisper.core(
             encoder_outputs=BaseModelOutput(last_hidden_state=states.hidden),
-            decoder_input_ids=torch.tensor([[*prefix, *tokens]], device=whisper.device),
+            decoder_input_ids=torch.tensor([list(tokens)], device=whisper.device),
         )
-    chances = output.logits[0].float().log_softmax(dim=-1)
+    return output.logits[0], seen
+
+
+def _aligned(
+    whisper: Whisper,
+    seen: Sequence[Tensor],
+    prefix: Sequence[int],
+    tokens: Sequence[int],
+    *,
+    language: str,
+    duration_s: float,
+) -> Alignment:
     start = list(prefix).index(whisper.generation_config.decoder_start_token_id)
-    written = torch.tensor([*tokens, end], device=whisper.device)
-    certainty = chances[len(prefix) - 1 :].gather(1, written[:, None]).mean()
-    no_speech = chances[start, token_id(whisper, "<|notimestamps|>") - 1].exp()
-    rows, columns = warp(-_alignment(seen, start)[len(prefix) - 1 - start :]) if tokens else ([], [])
+    weights = _alignment(seen, start)[len(prefix) - 1 - start :]
+    rows, columns = warp(-weights) if tokens else ([], [])
     words = place_words(whisper.tokenizer, tokens, language, rows, columns, duration_s)
-    return Examination(words, float(certainty), float(no_speech))
+    return Alignment(weights, tuple(rows), tuple(columns), words)
 
 
 @contextmanager

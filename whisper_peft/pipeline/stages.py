@@ -32,6 +32,7 @@ from whisper_peft.pipeline.error_breakdown import write_scored
 from whisper_peft.pipeline.expectation import expect
 from whisper_peft.pipeline.first_look import looked_over
 from whisper_peft.pipeline.health_check import HealthCheck
+from whisper_peft.pipeline.learning_media import learning_media
 from whisper_peft.pipeline.nearest_language import settle_language
 from whisper_peft.pipeline.page_recordings import page_recordings
 from whisper_peft.pipeline.restoring import restore_rows
@@ -57,10 +58,11 @@ from whisper_peft.pipeline.stored_scores import (
     read_scores,
     source_difference_intervals,
 )
+from whisper_peft.pipeline.training_seen import training_seen
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.reporting.figures import reasons
-from whisper_peft.reporting.progress import SteadyConsole, TrainingProgress
+from whisper_peft.reporting.progress import SteadyConsole
 from whisper_peft.reporting.run_report import (
     AdapterRecord,
     CostRecord,
@@ -70,6 +72,7 @@ from whisper_peft.reporting.run_report import (
     environment_meta,
     write_report,
 )
+from whisper_peft.reporting.training_progress import TrainingProgress
 from whisper_peft.training.events import Callback, Event
 from whisper_peft.training.interruption import sigterm_as_ctrl_c
 from whisper_peft.training.logs import JsonLog, TensorBoardLog
@@ -212,7 +215,7 @@ class Finetuning:
         resume_from = self._resume_from()
         self.say(f"resuming from {resume_from}" if resume_from else f"training {training.total_steps} steps")
         with TrainingProgress(training.total_steps, console=self.console) as progress:
-            training.callbacks = (*self.callbacks, *self._listeners(progress))
+            training.callbacks = (*self.callbacks, *self._listeners(progress, speech, rows))
             trained = training.run(resume_from)
         skipped = Counter(rows.stream_skipped) + Counter(trained.skipped)
         if not trained.audio_seconds and trained.stopped_by != "interrupt":
@@ -233,15 +236,21 @@ class Finetuning:
             self.say(sentence)
         return found
 
-    def _listeners(self, progress: TrainingProgress) -> tuple[Callback, ...]:
+    def _listeners(
+        self, progress: TrainingProgress, speech: Speech, rows: TrainingRows
+    ) -> tuple[Callback, ...]:
         if not self.is_main:
             return ()
 
         def show(event: Event) -> None:
             progress.update({"step": event.step, **event.row})
 
-        logs: list[Callback] = [JsonLog(self.folder), show]
-        return (*logs, TensorBoardLog(self.folder)) if self.recipe.train.tensorboard else tuple(logs)
+        logs: tuple[Callback, ...] = (JsonLog(self.folder), show)
+        if not self.recipe.train.tensorboard:
+            return logs
+        before = self.report.evaluation.before if self.report.evaluation else None
+        media = learning_media(speech, rows.collator, self.folder, before)
+        return (*logs, TensorBoardLog(self.folder, media=media))
 
     def _save(self, whisper: Whisper) -> None:
         if not self.is_main:
@@ -312,10 +321,11 @@ class Finetuning:
         finished = {"finished_at": now, "seconds": round(time.monotonic() - self.started, 3)}
         cost = CostRecord(peak_memory_bytes=peak_memory_bytes(), stages=self.clock.costs)
         self._note(run=self.report.run.model_copy(update=finished), cost=cost)
-        report = self.report.to_dict()
         if self.is_main:
-            write_views(self.folder, page_recordings(self.folder, self.recipe.data))
-        return Run(self.folder, report)
+            seen = training_seen(self.folder, self.recipe, self.report)
+            self._note(**seen.blocks)
+            write_views(self.folder, page_recordings(self.folder, self.recipe.data), seen.sounds)
+        return Run(self.folder, self.report.to_dict())
 
     def _note(self, **blocks: Any) -> None:
         """Put finished blocks in the report and write it."""

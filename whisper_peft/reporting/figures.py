@@ -122,6 +122,16 @@ def memory(size_bytes: float) -> str:
     return f"{size_bytes / GIB:.2f} GiB" if size_bytes >= GIB else f"{size_bytes / MIB:.0f} MiB"
 
 
+def gib(size_bytes: float) -> str:
+    """Print bytes as GiB, as on an axis.
+
+    Example:
+        >>> gib(3 * 2**29), gib(0)
+        ('1.5 GiB', '0 GiB')
+    """
+    return f"{size_bytes / GIB:.3g} GiB"
+
+
 def duration(seconds: float) -> str:
     """Print seconds for a reader.
 

@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from whisper_peft.reporting.curve_values import Column, Curve, TrainingCurves
 from whisper_peft.types import Prediction
 
 LOG_FILE = "log.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"
 
-Curve: TypeAlias = tuple[tuple[float, float], ...]
-"""Points `(step, value)` in the order of the steps; a value that is not finite is kept."""
-
 PREDICTION = TypeAdapter(Prediction)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingLog:
-    """The rows of `log.jsonl`, one for each step: the last one where a resumed run repeated it."""
-
-    training: tuple[Mapping[str, Any], ...]
-    evaluations: tuple[Mapping[str, Any], ...]
-    notes: tuple[str, ...]
-    """Sentences on what is missing or damaged."""
-
-    def curve(self, name: str) -> Curve:
-        """Return one column over the steps; rows without it are left out.
-
-        Example:
-            >>> TrainingLog(({"step": 1, "loss": 2.0}, {"step": 2}), (), ()).curve("loss")
-            ((1.0, 2.0),)
-        """
-        rows = (*self.training, *self.evaluations)
-        return tuple((float(row["step"]), float(row[name])) for row in rows if _is_number(row.get(name)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +31,52 @@ class Predictions:
     """Sentences on what is missing or damaged."""
 
 
-def read_log(folder: Path) -> TrainingLog:
-    """Read the log of a run folder; what cannot be read is left out and noted.
+def read_curves(folder: Path) -> TrainingCurves:
+    """Return the curves of a run's log; what cannot be read is left out and noted.
+
+    The log is read line by line: no more is held than its numbers. A step that stands twice, as after a
+    resume, counts as it was done last, and what followed it the first time is left out.
+
+    Args:
+        folder: The run folder.
 
     Example:
-        >>> read_log(Path("no-such-run")).notes
+        >>> read_curves(Path("no-such-run")).notes
         ('log.jsonl is missing: there are no curves.',)
     """
-    rows, damaged = _rows(folder / LOG_FILE)
-    if rows is None:
-        return TrainingLog((), (), (f"{LOG_FILE} is missing: there are no curves.",))
-    usable = [
-        row for row in rows if all(map(_is_number, (row.get("step"), row.get("loss", row.get("eval_wer")))))
+    path = folder / LOG_FILE
+    if not path.is_file():
+        return TrainingCurves(notes=(f"{LOG_FILE} is missing: there are no curves.",))
+    training, evaluations = defaultdict[str, Column](Column), defaultdict[str, Column](Column)
+    damaged = 0
+    for row in _rows(path):
+        step = row.pop("step", None) if row else None
+        if row is None or type(step) is not int or not _is_number(row.get("loss", row.get("eval_wer"))):
+            damaged += 1
+            continue
+        table = training if "loss" in row else evaluations
+        if "loss" in row:
+            for column in evaluations.values():
+                column.go_back(step)
+        for name, value in row.items():
+            if _is_number(value):
+                table[name].add(step, float(value))
+    notes = (*_damage(LOG_FILE, damaged), *_not_finite(training))
+    return TrainingCurves(_curves(training), _curves(evaluations), notes)
+
+
+def _curves(columns: Mapping[str, Column]) -> dict[str, Curve]:
+    return {name: column.curve() for name, column in columns.items() if column.steps}
+
+
+def _not_finite(training: Mapping[str, Column]) -> list[str]:
+    if "loss" not in training:
+        return []
+    column = training["loss"]
+    broken = [
+        step for step, value in zip(column.steps, column.values, strict=True) if not math.isfinite(value)
     ]
-    training = {row["step"]: row for row in usable if "loss" in row}
-    evaluations = {row["step"]: row for row in usable if "loss" not in row}
-    notes = [*_damage(LOG_FILE, damaged + len(rows) - len(usable))]
-    broken = [str(step) for step, row in sorted(training.items()) if not math.isfinite(float(row["loss"]))]
-    if broken:
-        notes.append(f"The loss was not a number at {len(broken)} steps, first at step {broken[0]}.")
-    return TrainingLog(_by_step(training), _by_step(evaluations), tuple(notes))
+    return [f"The loss was not a number at {len(broken)} steps, first at step {broken[0]}."] if broken else []
 
 
 def read_predictions(folder: Path, source: str | None = None) -> Predictions:
@@ -86,11 +90,15 @@ def read_predictions(folder: Path, source: str | None = None) -> Predictions:
         >>> read_predictions(Path("no-such-run")).notes
         ('predictions.jsonl is missing: no utterances are shown.',)
     """
-    rows, damaged = _rows(folder / PREDICTIONS_FILE)
-    if rows is None:
+    path = folder / PREDICTIONS_FILE
+    if not path.is_file():
         return Predictions({}, {}, (f"{PREDICTIONS_FILE} is missing: no utterances are shown.",))
     scored: dict[str, list[Prediction]] = {"before": [], "after": []}
-    for row in rows:
+    damaged = 0
+    for row in _rows(path):
+        if row is None:
+            damaged += 1
+            continue
         try:
             prediction = PREDICTION.validate_python({key: row[key] for key in row if key != "when"})
             if prediction.source == source:
@@ -120,31 +128,21 @@ def by_utterance(predictions: Iterable[Prediction]) -> dict[str, Prediction]:
     return named
 
 
-def _rows(path: Path) -> tuple[list[dict[str, Any]] | None, int]:
-    """Return the JSON objects of a file, or None without the file, and the number of damaged lines."""
-    if not path.is_file():
-        return None, 0
-    rows, damaged = [], 0
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            damaged += 1
-    return rows, damaged
+def _rows(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield the JSON objects of a file, and None for a damaged line."""
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for line in lines:
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            yield row if isinstance(row, dict) else None
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _by_step(rows: Mapping[int, Mapping[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    return tuple(rows[step] for step in sorted(rows))
 
 
 def _damage(name: str, lines: int) -> list[str]:

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from whisper_peft.reporting import figures, health_views
+from whisper_peft.reporting.augmentation_values import SoundClips
 from whisper_peft.reporting.breakdown_views import (
     FEW,
     change_word,
@@ -24,9 +25,10 @@ from whisper_peft.reporting.breakdown_views import (
     not_measured,
     reliability,
 )
-from whisper_peft.reporting.json_lines import Predictions, TrainingLog, read_log, read_predictions
+from whisper_peft.reporting.curve_views import curve_plots, curve_rows
+from whisper_peft.reporting.heat_maps import heat_maps
+from whisper_peft.reporting.json_lines import Predictions, read_predictions
 from whisper_peft.reporting.mixed_scores import mixed_scores
-from whisper_peft.reporting.plots import Plot, Series, line_plot
 from whisper_peft.reporting.recordings import NO_RECORDINGS, Recordings
 from whisper_peft.reporting.run_report import RunReport, read_report, write_text
 from whisper_peft.reporting.style_drift import STYLE_MEASURES, style_drift
@@ -52,14 +54,7 @@ COUNTS = {
 }
 
 
-CURVES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("Loss", "loss", figures.number),
-    ("Learning rate", "learning_rate", figures.number),
-    ("Audio-seconds per second", "audio_seconds_per_second", figures.number),
-    ("Data wait", "data_wait_share", figures.short_percent),
-    ("Gradient norm", "grad_norm", figures.number),
-)
-"""Plots over the steps: title, column of `log.jsonl`, how its values are printed."""
+NO_CURVES = "report.json holds no curves yet: whisper-peft report makes them from log.jsonl."
 
 
 class Figures:
@@ -78,19 +73,24 @@ class Figures:
         value = self._values.get(path)
         if value is None:
             return Markup('<span class="absent" title="not measured">–</span>')
+        if isinstance(value, str):  # as JSON has what is not finite
+            return Markup('<span data-path="{}">{}</span>').format(path, print_value(float(value)))
         return Markup('<data value="{}" data-path="{}">{}</data>').format(
             value, path, print_value(float(value))
         )
 
 
-def write_page(run_folder: Path, recordings: Recordings = NO_RECORDINGS) -> Path:
+def write_page(
+    run_folder: Path, recordings: Recordings = NO_RECORDINGS, sounds: SoundClips | None = None
+) -> Path:
     """Write `report.html` into a run folder, from what else lies there.
 
-    A missing or damaged log, recipe or list of predictions leaves a note on the page.
+    A missing or damaged recipe or list of predictions leaves a note on the page.
 
     Args:
         run_folder: The run folder.
-        recordings: What can be played.
+        recordings: What can be played of the scored speech.
+        sounds: What can be played and seen of augmented speech.
 
     Raises:
         StorageError: If `report.json` is missing or damaged, or the page cannot be written.
@@ -104,23 +104,23 @@ def write_page(run_folder: Path, recordings: Recordings = NO_RECORDINGS) -> Path
     recipe_text = recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else None
     page = render_page(
         report,
-        read_log(run_folder),
         read_predictions(run_folder),
         recipe_text=recipe_text,
         suspects=read_suspects(run_folder),
         recordings=recordings,
+        sounds=sounds or {},
     )
     return write_text(run_folder / PAGE_FILE, page)
 
 
 def render_page(
     report: RunReport,
-    log: TrainingLog,
     predictions: Predictions,
     *,
     recipe_text: str | None,
     suspects: tuple[SuspectRow, ...] = (),
     recordings: Recordings = NO_RECORDINGS,
+    sounds: SoundClips | None = None,
 ) -> str:
     """Return the page as HTML; every text in it is escaped."""
     templates = Environment(
@@ -135,11 +135,12 @@ def render_page(
     return page.render(
         **_outcome(report),
         **_errors(report, predictions),
+        **_learning(report),
         figure=Figures({**report.to_dict(), "difference": differences(report)}),
         form=figures,
         health=health_views,
-        log_plots=plots(report, log),
-        notes=(*log.notes, *predictions.notes),
+        sounds=sounds or {},
+        notes=(*(report.curves.notes if report.curves else (NO_CURVES,)), *predictions.notes),
         recipe_text=recipe_text,
         suspects=suspects,
         most_suspects=MOST_SHOWN,
@@ -189,6 +190,17 @@ def _errors(report: RunReport, predictions: Predictions) -> dict[str, Any]:
     }
 
 
+def _learning(report: RunReport) -> dict[str, Any]:
+    """Return what the sections on training and on the adapter show."""
+    updates = report.adapter.updates if report.adapter else None
+    return {
+        "log_plots": curve_plots(report),
+        "curve_rows": curve_rows(report),
+        "updates": updates,
+        "heat_maps": heat_maps(updates) if updates else (),
+    }
+
+
 def differences(report: RunReport) -> dict[str, float]:
     """Return after minus before for every rate and count, or nothing where one was not measured."""
     evaluation = report.evaluation
@@ -203,13 +215,6 @@ def axis_end(report: RunReport) -> float:
     evaluation = report.evaluation
     scored = [evaluation.before, evaluation.after] if evaluation else []
     return max([0.01, *(max(result.wer, result.wer_interval[1]) for result in scored if result)])
-
-
-def plots(report: RunReport, log: TrainingLog) -> tuple[Plot, ...]:
-    """Return the plots that have points: loss and WER first."""
-    drawn = [line_plot(title, [Series(title, log.curve(name))], form) for title, name, form in CURVES]
-    drawn.insert(1, line_plot("WER", _wer_series(report, log), figures.short_percent))
-    return tuple(plot for plot in drawn if plot is not None)
 
 
 def normalizer_of(report: RunReport) -> Callable[[str], str]:
@@ -235,16 +240,3 @@ def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         return
     for name, child in children:
         yield from _flatten(child, f"{path}.{name}" if path else str(name))
-
-
-def _wer_series(report: RunReport, log: TrainingLog) -> list[Series]:
-    """Return the WER while training, and the scores before and after, which may be of another split."""
-    evaluation, train = report.evaluation, report.train
-    series = [Series("while training", log.curve("eval_wer"))]
-    if evaluation is not None:
-        last = (train.best_step or train.steps) if train else 0
-        scored = [(step, one) for step, one in ((0, evaluation.before), (last, evaluation.after)) if one]
-        points = tuple((float(step), one.wer) for step, one in scored)
-        intervals = tuple(one.wer_interval for _, one in scored)
-        series.append(Series(f"scored on {evaluation.scored_split}", points, True, intervals))
-    return [one for one in series if one.points]

@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
-
-from whisper_peft.reporting.figures import duration, memory, number, percent
 
 LINE_INTERVAL_S = 10.0
 """Seconds between two lines where there is no terminal to redraw."""
+
+REDRAWS_PER_SECOND = 4
+"""Redraws of a terminal: each takes about a millisecond from the work."""
 
 BAR_WIDTH = 12
 """Columns of the bar: label, count, bar and the details of training fit on 100 columns."""
@@ -28,12 +29,46 @@ class SteadyConsole(Console):
     """A console that falls silent when its reader has gone, where rich would end the process.
 
     Ctrl-C in `whisper-peft finetune ... | tee log` ends `tee` too, and the run has a checkpoint to write.
+
+    It is a terminal only where somebody can see it move: FORCE_COLOR, as build servers set it, would fill a
+    log with what a bar redraws itself by.
+
+    Args:
+        quiet: Print nothing, as on all processes but the main one.
     """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet, force_terminal=sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
 
     def on_broken_pipe(self) -> None:
         """Go on without a word; what is printed elsewhere is swallowed too."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class LiveBar(Progress):
+    """A bar with lines below it.
+
+    Args:
+        console: Where to draw.
+        below: Returns what is drawn below; it is asked from another thread, a few times a second.
+    """
+
+    def __init__(self, console: Console, below: Callable[[], Iterable[RenderableType]]) -> None:
+        self._below = below
+        super().__init__(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=BAR_WIDTH),
+            TextColumn("{task.fields[details]}", markup=False),
+            console=console,
+            disable=console.quiet or not console.is_terminal,
+            refresh_per_second=REDRAWS_PER_SECOND,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the bar and what is below it."""
+        yield from super().get_renderables()
+        yield from self._below()
 
 
 class ConsoleProgress:
@@ -53,13 +88,7 @@ class ConsoleProgress:
         self.console = SteadyConsole() if console is None else console
         self._clock = clock
         self._line_at: float | None = None
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=BAR_WIDTH),
-            TextColumn("{task.fields[details]}", markup=False),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
+        self._bar = LiveBar(self.console, self.below)
         self._task = self._bar.add_task(label, total=total, details="")
 
     def __enter__(self) -> Self:
@@ -70,6 +99,10 @@ class ConsoleProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+    def below(self) -> Iterable[RenderableType]:
+        """Return what is drawn below the bar; nothing but in some kinds of progress."""
+        return ()
 
     def say(self, sentence: str) -> None:
         """Print a sentence, above the bar where there is one."""
@@ -85,52 +118,6 @@ class ConsoleProgress:
         if done == self.total or self._line_at is None or now - self._line_at >= LINE_INTERVAL_S:
             self._line_at = now
             self.say(f"{self.label} {text} {details}")
-
-
-class TrainingProgress(ConsoleProgress):
-    """Steps, loss, speed, data wait, memory and the time that is left, from the rows of `log.jsonl`.
-
-    Example:
-        >>> row = {"step": 1, "loss": 1.5, "audio_seconds_per_second": 12.0, "data_wait_share": 0.01,
-        ...        "memory_bytes": 2**30, "elapsed_s": 2.0}
-        >>> with TrainingProgress(100) as progress:
-        ...     progress.update(row)
-        training 1/100 loss 1.5 · 12 audio-s/s · data wait 1 % · 1.00 GiB · left 3 min 18 s
-    """
-
-    def __init__(
-        self,
-        total_steps: int,
-        *,
-        console: Console | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__("training", total_steps, console=console, clock=clock)
-        self._total_steps = total_steps
-        self._first: tuple[int, float] | None = None
-
-    def update(self, row: Mapping[str, Any]) -> None:
-        """Show a training row of the log; rows of evaluations have no loss and change nothing."""
-        if "loss" not in row:
-            return
-        parts = [
-            f"loss {number(row['loss'])}",
-            f"{number(round(row['audio_seconds_per_second'], 1))} audio-s/s",
-            f"data wait {percent(row['data_wait_share'], digits=0)}",
-            memory(row["memory_bytes"]),
-            f"left {duration(self._seconds_left(row['step'], row['elapsed_s']))}",
-        ]
-        self.show(row["step"], " · ".join(parts))
-
-    def _seconds_left(self, step: int, elapsed_s: float) -> float:
-        """Extrapolate from the rows seen here; a resumed run starts at a later step."""
-        if self._first is None:
-            self._first = (step, elapsed_s)
-        first_step, first_elapsed_s = self._first
-        per_step = (
-            (elapsed_s - first_elapsed_s) / (step - first_step) if step > first_step else elapsed_s / step
-        )
-        return per_step * (self._total_steps - step)
 
 
 class EvalProgress(ConsoleProgress):

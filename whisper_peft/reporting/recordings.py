@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -42,12 +43,12 @@ class Clip:
     @property
     def audio_uri(self) -> Markup:
         """The recording as a data URI."""
-        return _data_uri("audio/mpeg", self.audio)
+        return data_uri("audio/mpeg", self.audio)
 
     @property
     def picture_uri(self) -> Markup | None:
         """The spectrogram as a data URI."""
-        return None if self.picture is None else _data_uri("image/png", self.picture)
+        return None if self.picture is None else data_uri("image/png", self.picture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,21 @@ def spectrogram_picture(waveform: Waveform) -> bytes:
         >>> spectrogram_picture(np.ones(16_000, np.float32))[1:4]
         b'PNG'
     """
+    return shaded_picture(_loudness(waveform) / FLOOR_DB + 1)
+
+
+def shaded_picture(levels: NDArray[np.floating[Any]]) -> bytes:
+    """Return a PNG of values from 0 to 1, dark to bright; the first row is the lowest.
+
+    Example:
+        >>> shaded_picture(np.eye(8))[1:4]
+        b'PNG'
+    """
     # Imported here because the terminal reads this room too and draws nothing.
     from matplotlib import colormaps
     from PIL import Image
 
-    shades = np.round((_loudness(waveform)[::-1] / FLOOR_DB + 1).clip(0, 1) * (SHADES - 1))
+    shades = np.round(levels[::-1].clip(0, 1) * (SHADES - 1))
     picture = Image.fromarray(shades.astype(np.uint8))
     colours = colormaps["magma"](np.linspace(0, 1, SHADES))[:, :3]
     picture.putpalette((colours * 255).astype(np.uint8).tobytes())
@@ -100,5 +111,11 @@ def _loudness(waveform: Waveform) -> NDArray[np.float64]:
     return decibels
 
 
-def _data_uri(kind: str, content: bytes) -> Markup:
+def data_uri(kind: str, content: bytes) -> Markup:
+    """Return bytes as an address of a page.
+
+    Example:
+        >>> data_uri("image/png", b"picture")
+        Markup('data:image/png;base64,cGljdHVyZQ==')
+    """
     return Markup(f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}")

@@ -19,7 +19,10 @@ from whisper_peft.errors import StorageError
 from whisper_peft.evaluation.error_analysis.values import Breakdown
 from whisper_peft.evaluation.health.values import Health
 from whisper_peft.measuring import StageCost
+from whisper_peft.reporting.augmentation_values import AugmentationRecord
+from whisper_peft.reporting.curve_values import TrainingCurves
 from whisper_peft.types import EvalResult, MergeResult, TrainResult
+from whisper_peft.update_types import WeightUpdates
 
 REPORT_FILE = "report.json"
 
@@ -127,6 +130,8 @@ class AdapterRecord(Record):
     """LoRA, full, or the type of the PEFT configuration."""
     trainable: str
     """One sentence: how many parameters learned, and which."""
+    updates: WeightUpdates | None = None
+    """Where the model changed, layer by layer."""
 
 
 class ForecastRecord(Record):
@@ -188,6 +193,8 @@ class RunReport(Record):
     merge: MergeResult | None = None
     data: DataRecord | None = None
     adapter: AdapterRecord | None = None
+    curves: TrainingCurves | None = None
+    augmentation: AugmentationRecord | None = None
     health: Health | None = None
     forecast: ForecastRecord | None = None
     cost: CostRecord | None = None

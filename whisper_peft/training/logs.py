@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from tensorboard.compat.proto.event_pb2 import Event as Record
 from tensorboard.compat.proto.event_pb2 import SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
-from torch.utils.tensorboard.summary import scalar, text
 
 from whisper_peft.training.events import Event
-from whisper_peft.types import Prediction
 
 
 class JsonLog:
@@ -45,19 +46,26 @@ class JsonLog:
         partial.replace(self.path)
 
 
+Media: TypeAlias = Callable[[Event], Iterable[Summary]]
+"""Makes sounds, pictures and texts of an event; it is asked at each, and most give none."""
+
+
 class TensorBoardLog:
-    """Write every number of the log as a scalar, and the worst transcripts of an evaluation as text.
+    """Write every number of the log as a scalar, and what else was made of an event.
 
     `torch.utils.tensorboard.SummaryWriter` would write in a thread, where a full disk is a traceback that
-    nobody catches; here it is an error of the step, as in `log.jsonl`.
+    nobody catches; here it is an error of the step, as in `log.jsonl`. An event is one record and one write.
 
     Args:
         folder: Run folder; the event files go to `tensorboard/` in it.
+        media: Makes sounds, pictures and texts.
         clock: Returns the seconds since 1970.
     """
 
-    def __init__(self, folder: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self.clock = clock
+    def __init__(
+        self, folder: Path, *, media: Sequence[Media] = (), clock: Callable[[], float] = time.time
+    ) -> None:
+        self.media, self.clock = tuple(media), clock
         name = f"events.out.tfevents.{clock():017.6f}.{socket.gethostname()}.{os.getpid()}"
         self.path = folder / "tensorboard" / name
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,12 +76,14 @@ class TensorBoardLog:
         if event.kind == "start":
             self._write(Record(session_log=SessionLog(status=SessionLog.START), step=event.step + 1))
         group = "evaluation" if event.kind == "evaluation" else "train"
-        numbers = {name: value for name, value in event.row.items() if isinstance(value, int | float)}
-        for name, value in numbers.items():
-            self._write(Record(summary=scalar(f"{group}/{name}", value), step=event.step))
-        if event.result is not None:
-            worst = text("evaluation/worst", _worst(event.result.predictions))
-            self._write(Record(summary=worst, step=event.step))
+        summary = Summary()
+        for name, value in event.row.items():
+            if isinstance(value, int | float):
+                summary.value.add(tag=f"{group}/{name}", simple_value=value)
+        for made in itertools.chain.from_iterable(media(event) for media in self.media):
+            summary.MergeFrom(made)
+        if summary.value:
+            self._write(Record(summary=summary, step=event.step))
 
     def _write(self, record: Record) -> None:
         record.wall_time = self.clock()
@@ -86,8 +96,3 @@ def _is_up_to(last_step: int, line: str) -> bool:
         return line.endswith("\n") and bool(json.loads(line)["step"] <= last_step)
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def _worst(predictions: tuple[Prediction, ...], most: int = 5) -> str:
-    ranked = sorted(predictions, key=lambda prediction: -prediction.wer)[:most]
-    return "\n\n".join(f"    {p.wer:.0%}  {p.reference}\n          {p.hypothesis}" for p in ranked)

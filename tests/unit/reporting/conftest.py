@@ -19,7 +19,13 @@ from whisper_peft.evaluation.error_analysis.training_words import count_training
 from whisper_peft.evaluation.error_analysis.values import Breakdown
 from whisper_peft.evaluation.health.values import Check, Figure, Health
 from whisper_peft.evaluation.normalizers import get_normalizer
-from whisper_peft.reporting.json_lines import by_utterance
+from whisper_peft.reporting.augmentation_values import (
+    AugmentationRecord,
+    EffectFigures,
+    ShownExample,
+    ShownSound,
+)
+from whisper_peft.reporting.json_lines import by_utterance, read_curves
 from whisper_peft.reporting.run_report import (
     AdapterRecord,
     DataRecord,
@@ -30,6 +36,7 @@ from whisper_peft.reporting.run_report import (
     write_report,
 )
 from whisper_peft.types import EvalResult, MergeResult, Prediction, TrainResult
+from whisper_peft.update_types import LayerUpdate, WeightUpdates, sum_up
 
 MISHEARD = {"dièse": "d'hièze", "numéro": "numero", "conférence": "conférances", "discrétion": "discretion"}
 SCRIPT = "<script>alert('x')</script>"
@@ -244,6 +251,35 @@ def log_rows() -> list[dict[str, Any]]:
     return rows
 
 
+def make_updates() -> WeightUpdates:
+    """Return where the model changed: six modules of six layers on either side."""
+    modules = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2"]
+    layers = [
+        LayerUpdate(
+            f"{side}.layers.{number}.{module}",
+            norm=0.31 * (place + 1) * (1 + number) ** 0.5,
+            effective_rank=3.7 + 2.9 * place + number / 3,
+            r=32,
+        )
+        for side in ("encoder", "decoder")
+        for number in range(6)
+        for place, module in enumerate(modules)
+    ]
+    return sum_up("update", layers, ("DoRA also learns the length of each weight's rows",))
+
+
+def make_augmentation() -> AugmentationRecord:
+    """Return what was drawn for two utterances."""
+    sounds = (
+        ShownSound("dry", "", 3.21),
+        ShownSound("noise", "<b>fan</b>.wav at an SNR of 12.3 dB", 3.21),
+        ShownSound("spec_augment", "9.8 % of the cells hidden", 3.21),
+    )
+    effects = {"noise": EffectFigures(0.31, 44), "spec_augment": EffectFigures(0.5, 73)}
+    examples = (ShownExample("<i>first</i>", 0, sounds), ShownExample("second", 1, sounds[:2]))
+    return AugmentationRecord(42, 144, effects, examples, ("gain is not shown",))
+
+
 def make_report(rows: list[dict[str, Any]], folder: Path) -> RunReport:
     """Return the report of the run."""
     return RunReport(
@@ -292,8 +328,11 @@ def make_report(rows: list[dict[str, Any]], folder: Path) -> RunReport:
             text_style="sentences with case and punctuation",
         ),
         adapter=AdapterRecord(
-            method="LoRA", trainable="3,538,944 of 76,132,352 parameters learn: every linear layer, rank 32."
+            method="LoRA",
+            trainable="3,538,944 of 76,132,352 parameters learn: every linear layer, rank 32.",
+            updates=make_updates(),
         ),
+        augmentation=make_augmentation(),
         meta=Environment(
             versions={"whisper-peft": "0.1.0", "peft": "0.21.2", "torch": "2.13.0", "transformers": "5.23.0"},
             python="3.11.7",
@@ -318,8 +357,9 @@ def make_run(prompts_fr: list[dict[str, Any]], tmp_path: Path) -> Callable[..., 
     def make(**changes: Any) -> Path:
         folder = tmp_path / "run"
         folder.mkdir(exist_ok=True)
-        write_report(make_report(prompts_fr, folder).model_copy(update=changes), folder)
         write_lines(folder / "log.jsonl", log_rows())
+        report = make_report(prompts_fr, folder).model_copy(update={"curves": read_curves(folder)})
+        write_report(report.model_copy(update=changes), folder)
         predictions = [
             {"when": when, **one.to_dict()}
             for when in ("before", "after")

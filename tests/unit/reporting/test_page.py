@@ -12,12 +12,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from whisper_peft.errors import StorageError
+from whisper_peft.reporting.augmentation_values import SoundClip
+from whisper_peft.reporting.json_lines import read_curves
 from whisper_peft.reporting.page import write_page
 from whisper_peft.reporting.recordings import Clip, Recordings
-from whisper_peft.reporting.run_report import EvaluationRecord, read_report
+from whisper_peft.reporting.run_report import EvaluationRecord, read_report, write_report
 
 VOID = {"meta", "img", "input"}
 
@@ -100,6 +103,11 @@ def render(folder: Path) -> Page:
     return Page(write_page(folder).read_text(encoding="utf-8"))
 
 
+def read_log_again(folder: Path) -> None:
+    """Put the curves of a log that has changed into the report."""
+    write_report(read_report(folder).model_copy(update={"curves": read_curves(folder)}), folder)
+
+
 def test_every_figure_equals_the_report(run_folder: Path) -> None:
     report = leaves(json.loads((run_folder / "report.json").read_text()))
     figures = [one for one in render(run_folder).figures if "data-path" in one.attributes]
@@ -124,8 +132,63 @@ def test_every_measured_number_is_on_the_page(run_folder: Path) -> None:
         if isinstance(value, int | float)
         and not isinstance(value, bool)
         and not path.startswith("train.skipped")
+        and not re.fullmatch(r"curves\.\w+\.\w+\.(steps|values|low|high)\.\d+", path)
+        and not re.fullmatch(r"augmentation\.examples\.\d+\.epoch", path)
     }
-    assert measured - shown == {"evaluation.before.skipped.unreadable"}
+    undrawn = {f"curves.training.{name}" for name in ("epoch", "elapsed_s")}
+    missing = {path for path in measured - shown if path.rpartition(".")[0] not in undrawn}
+    whole = {path for path in missing if not path.endswith(".not_finite")}
+    assert whole == {"evaluation.before.skipped.unreadable"}
+
+
+def test_every_curve_is_drawn_from_the_points_of_the_report(run_folder: Path) -> None:
+    report = json.loads((run_folder / "report.json").read_text())
+    page = render(run_folder)
+    drawn = {
+        attributes["data-path"]: attributes["d"]
+        for tag, attributes in page.tags
+        if tag == "path" and attributes.get("class") == "curve"
+    }
+    assert len(drawn) == 7
+    for path, outline in drawn.items():
+        _, table, name = path.split(".")
+        curve = report["curves"][table][name]
+        places = np.array([one.split() for one in re.findall(r"[\d.]+ [\d.]+", outline)], dtype=float)
+        assert len(places) == len(curve["values"])
+        # a straight line from values to heights: no point lies anywhere else
+        (slope, start), *_ = np.polyfit(curve["values"], places[:, 1], 1, full=True)
+        assert slope < 0
+        assert np.abs(slope * np.array(curve["values"]) + start - places[:, 1]).max() < 0.15, path
+
+
+def test_the_map_of_the_adapter_equals_the_report(run_folder: Path) -> None:
+    layers = json.loads((run_folder / "report.json").read_text())["adapter"]["updates"]["layers"]
+    page = render(run_folder)
+    labels = [label for label in re.findall(r"<title>(.*?)</title>", page.source) if ".layers." in label]
+    norms, ranks = labels[: len(layers)], labels[len(layers) :]
+    assert norms == [f"{one['layer']}: {one['norm']:.3g}" for one in layers]
+    assert ranks == [f"{one['layer']}: {one['effective_rank']:.3g}" for one in layers]
+    shades = [float(one["fill-opacity"]) for _, one in page.tags if one.get("class") == "cell"]
+    highest = max(one["norm"] for one in layers)
+    assert shades[: len(layers)] == [
+        pytest.approx(0.07 + 0.93 * one["norm"] / highest, abs=1e-3) for one in layers
+    ]
+
+
+def test_augmented_speech_is_played_and_shown_where_it_is_told_of(run_folder: Path) -> None:
+    sounds = {
+        (0, 0): SoundClip(b"dry", b"png"),
+        (0, 1): SoundClip(b"noisy", b"png"),
+        (0, 2): SoundClip(None, b"png"),
+    }
+    page = Page(write_page(run_folder, sounds=sounds).read_text(encoding="utf-8"))
+    played = [attributes["aria-label"] for tag, attributes in page.tags if tag == "audio"]
+    assert played == ["<i>first</i>, as recorded", "<i>first</i>, noise"]
+    pictures = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert len(pictures) == 3
+    assert pictures[2].startswith("Log-mel spectrogram of <i>first</i>")
+    assert "<b>fan</b>.wav at an SNR of 12.3 dB" in page.text
+    assert "gain is not shown" in page.text
 
 
 def test_every_kind_of_error_is_on_the_page(run_folder: Path) -> None:
@@ -259,10 +322,11 @@ def test_plots_say_what_they_show(run_folder: Path) -> None:
         "Loss",
         "WER",
         "Learning rate",
-        "Audio-seconds per second",
-        "Data wait",
         "Gradient norm",
+        "Audio-seconds per second",
     ]
+    timed = [label.split(" over ")[0] for label in drawn if " over training time" in label]
+    assert timed == ["Data wait", "Memory"]
     assert sum(attributes.get("class") == "whisker" for _, attributes in page.tags) == 2
     report = read_report(run_folder)
     assert f"scored on test: {report.evaluation.before.wer * 100:.3g} % at step 0" in labels[1]
@@ -271,6 +335,7 @@ def test_plots_say_what_they_show(run_folder: Path) -> None:
 @pytest.mark.parametrize("missing", ["log.jsonl", "predictions.jsonl", "recipe.yaml"])
 def test_missing_file_leaves_a_note(run_folder: Path, missing: str) -> None:
     (run_folder / missing).unlink()
+    read_log_again(run_folder)
     assert f"{missing} is missing" in render(run_folder).text
 
 
@@ -280,6 +345,7 @@ def test_missing_file_leaves_a_note(run_folder: Path, missing: str) -> None:
 )
 def test_damaged_lines_leave_the_scores(run_folder: Path, name: str, content: bytes) -> None:
     (run_folder / name).write_bytes(content)
+    read_log_again(run_folder)
     page = render(run_folder)
     assert page.value("evaluation.after.wer") == str(read_report(run_folder).evaluation.after.wer)
 
@@ -287,6 +353,7 @@ def test_damaged_lines_leave_the_scores(run_folder: Path, name: str, content: by
 def test_loss_that_is_not_a_number_is_marked(run_folder: Path) -> None:
     path = run_folder / "log.jsonl"
     path.write_text(re.sub(r'"loss": [\d.]+', '"loss": NaN', path.read_text(), count=5))
+    read_log_again(run_folder)
     page = render(run_folder)
     assert "The loss was not a number at 5 steps, first at step 1." in page.text
     assert sum(attributes.get("class") == "gap" for _, attributes in page.tags) == 5
@@ -327,4 +394,10 @@ def test_long_run_stays_a_small_page(run_folder: Path) -> None:
     path.write_text(
         "".join(json.dumps({**row, "step": step, "loss": 1 + step % 97}) + "\n" for step in range(1, 20_000))
     )
-    assert len(render(run_folder).source) < 300_000
+    read_log_again(run_folder)
+    assert len(render(run_folder).source) < 450_000
+    assert (run_folder / "report.json").stat().st_size < 700_000
+
+
+def test_report_from_before_the_curves_says_how_to_get_them(make_run: Callable[..., Path]) -> None:
+    assert "report.json holds no curves yet" in render(make_run(curves=None)).text

@@ -48,3 +48,22 @@ def test_all_zero_curve_has_an_axis() -> None:
     plot = line_plot("Data wait", [Series("wait", ((1, 0.0), (2, 0.0)))], str)
     assert plot.y_ticks[0].at == plot.bottom
     assert len(plot.y_ticks) > 1
+
+
+def test_band_reaches_the_lowest_and_highest_values_of_the_axis() -> None:
+    series = Series("loss", ((1, 2.0), (2, 2.0)), band=((1.0, 3.0), (0.5, 9.0)))
+    plot = line_plot("Loss", [series], str)
+    heights = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", plot.drawings[0].band)]
+    assert len(heights) == 4
+    assert plot.top <= min(heights) < max(heights) <= plot.bottom
+
+
+def test_a_point_that_is_not_a_number_has_no_band() -> None:
+    series = Series("loss", ((1, 2.0), (2, math.nan)), band=((1.0, 3.0), (math.nan, math.nan)))
+    plot = line_plot("Loss", [series], str)
+    assert "nan" not in plot.drawings[0].band
+
+
+def test_axis_is_linear_where_a_value_is_not_above_zero() -> None:
+    points = ((1, 0.0), (2, 1.0), (3, 1.0), (4, 100.0))
+    assert not line_plot("x", [Series("x", points)], str, wide_range=True).is_log

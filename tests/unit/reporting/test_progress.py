@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shlex
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from whisper_peft.reporting.progress import EvalProgress, TrainingProgress
+from whisper_peft.reporting.progress import EvalProgress
+from whisper_peft.reporting.training_progress import TRACE_WIDTH, Trace, TrainingProgress
 
 
 def row(step: int, elapsed_s: float, loss: float = 1.5) -> dict[str, Any]:
@@ -18,6 +20,9 @@ def row(step: int, elapsed_s: float, loss: float = 1.5) -> dict[str, Any]:
         "step": step,
         "loss": loss,
         "learning_rate": 1e-4,
+        "grad_norm": 2.5,
+        "audio_seconds": 24.69,
+        "target_tokens": 100,
         "audio_seconds_per_second": 12.345,
         "data_wait_share": 0.012,
         "memory_bytes": 3 * 2**29,
@@ -49,7 +54,8 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds() -> None:
             progress.update(row(step, elapsed_s=3.0 * step))
     lines = text(console).splitlines()
     assert [line.split()[1] for line in lines] == ["1/10", "5/10", "9/10", "10/10"]
-    assert lines[1] == "training 5/10 loss 1.5 · 12.3 audio-s/s · data wait 1 % · 1.50 GiB · left 15.0 s"
+    told = "loss 1.5 · lr 0.0001 · gradient 2.5 · 12.3 audio-s/s · 50 tokens/s · data wait 1 % · 1.50 GiB"
+    assert lines[1] == f"training 5/10 {told} · left 15.0 s"
 
 
 def test_resumed_run_extrapolates_from_its_own_steps() -> None:
@@ -85,7 +91,7 @@ def test_sentences_are_printed_as_they_are() -> None:
 
 
 def test_terminal_shows_a_bar_and_an_evaluation_within_training() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    console = Console(file=io.StringIO(), force_terminal=True, width=60)
     with TrainingProgress(2, console=console) as progress:
         progress.update(row(1, 1.0))
         with EvalProgress(4, "WER so far", console=console) as scoring:
@@ -94,7 +100,58 @@ def test_terminal_shows_a_bar_and_an_evaluation_within_training() -> None:
     shown = text(console)
     assert "━" in shown
     assert "4/4 utterances" in shown
-    assert "2/2 loss 1.5 · 12.3 audio-s/s · data wait 1 % · 1.50 GiB · left 0.0 s" in shown
+    assert "2/2 loss 1.5 · 12.3 audio-s/s" in " ".join(shown.split())
+
+
+def test_large_terminal_shows_a_table_of_everything_that_is_logged() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
+    with TrainingProgress(3, console=console) as progress:
+        for step, loss in enumerate((3.0, 2.0, 1.0), 1):
+            progress.update(row(step, float(step), loss))
+        progress.update({"step": 3, "eval_wer": 0.1234})
+    last = text(console).rpartition("training ")[2]
+    rows = {line.split("  ")[0].strip(): line.split() for line in last.splitlines()[2:]}
+    assert "3/3 left 0.0 s" in last.splitlines()[0]
+    assert rows["loss"][1:] == ["1", "2", "█▅▁"]
+    assert rows["WER so far"][3:6] == ["12.34", "%", "12.34"]
+    assert rows["memory"][1] == "1.50"
+    assert set(rows) >= {"learning rate", "gradient norm", "audio-s/s", "tokens/s", "data wait"}
+
+
+def test_terminal_too_small_for_the_table_has_the_bar_alone() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200, height=10)
+    with TrainingProgress(2, console=console) as progress:
+        progress.update(row(2, 2.0))
+    assert "gradient norm" not in text(console)
+    assert "2/2 loss 1.5" in text(console)
+
+
+def test_long_curve_stays_short_and_keeps_its_ends() -> None:
+    trace = Trace()
+    for step in range(100_000):
+        trace.add(float(step) if step % 1000 else float("nan"))
+    drawn = trace.drawn()
+    assert TRACE_WIDTH / 2 <= len(drawn) <= TRACE_WIDTH
+    assert (drawn[0], drawn[-1]) == ("▁", "█")
+    assert list(drawn) == sorted(drawn)
+
+
+def test_a_log_file_holds_no_control_codes_whatever_colours_are_asked_for(tmp_path: Path) -> None:
+    code = (
+        "from whisper_peft.reporting.training_progress import TrainingProgress\n"
+        f"row = {row(1, 1.0)!r}\n"
+        "with TrainingProgress(1) as progress:\n"
+        "    progress.update(row)\n"
+        "    progress.say('WER so far: 12 %')\n"
+    )
+    colours = {**os.environ, "FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "TERM": "xterm-256color"}
+    with (tmp_path / "log").open("w") as log:
+        subprocess.run([sys.executable, "-c", code], stdout=log, stderr=log, env=colours, check=True)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("training 1/1 loss 1.5")
+    assert lines[1] == "WER so far: 12 %"
+    assert "\x1b" not in (tmp_path / "log").read_text()
 
 
 def test_quiet_console_prints_nothing() -> None:
