@@ -29,6 +29,9 @@ from whisper_peft.types import SAMPLING_RATE, Waveform
 
 ROWS_A_WAY = 10
 
+LEAST_WORDS = 8
+"""Of a text of which a word is left out; of a shorter one too little is left to know it by."""
+
 OTHER_WORDS = {"not-as-heard", "hard-to-hear", "unusual-rate", "impossible-rate"}
 
 FITTING = {
@@ -40,7 +43,10 @@ FITTING = {
     "white noise at 0 dB": {"noisy"},
     "recording twice, once as wav": {"repeated-audio"},
     "recording twice, once with another text": {"two-texts"},
+    "recording twice, once as Ogg Vorbis at half the loudness": {"nearly-same-audio"},
+    "recording twice, once as MP3": {"nearly-same-audio"},
     "recording in the test split too": {"leaked-audio"},
+    "text of a test row but for a word": {"nearly-scored-text"},
     "text empty": {"empty-text"},
     "text in another script": {"other-script"},
     "file cut off in the middle": {"truncated", "unreadable"},
@@ -104,6 +110,16 @@ def spoil(rows: list[Row], rng: random.Random) -> list[Row]:
     added += [
         replace(row, name=f"{row.name} other", text="Something else was said.", way=other) for row in take()
     ]
+    vorbis, mp3 = (way for way, reasons in FITTING.items() if "nearly-same-audio" in reasons)
+    added += [
+        replace(row, name=f"{row.name} anew", suffix=".ogg", waveform=row.waveform / 2, way=vorbis)
+        for row in take()
+    ]
+    added += [replace(row, name=f"{row.name} anew", suffix=".mp3", way=mp3) for row in take()]
+    scored = [row for row in rows if row.split == "test" and len(row.text.split()) >= LEAST_WORDS]
+    known = rng.sample(scored, ROWS_A_WAY)
+    shorter = [replace(row, text=row.text.partition(" ")[2]) for row in known]
+    changed += _with_texts("text of a test row but for a word", take(), shorter)
     replaced = {row.name: row for row in changed}
     return [*(replaced.get(row.name, row) for row in rows), *added]
 
@@ -143,7 +159,8 @@ def write_rows(rows: list[Row], folder: Path) -> None:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         if row.way != "file missing":
-            soundfile.write(file, row.waveform, SAMPLING_RATE, subtype="PCM_16")
+            subtype = None if row.suffix in (".ogg", ".mp3") else "PCM_16"
+            soundfile.write(file, row.waveform, SAMPLING_RATE, subtype=subtype)
         if row.way == "file cut off in the middle":
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
         fields = {"file_name": name, "id": row.name, "text": row.text, "split": row.split}

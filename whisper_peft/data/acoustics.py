@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whisper_peft.data.decoding import resampled
+from whisper_peft.data.likeness import UNLIKE, Likeness, sound_likeness
 from whisper_peft.types import SAMPLING_RATE, Waveform
 
 FRAME = SAMPLING_RATE // 100
@@ -51,6 +52,7 @@ class Acoustics:
         clipping_share: Samples on plateaus at the peak, of all.
         snr_db: Estimated signal-to-noise ratio; None where there is no noise to measure.
         offset: Mean of the samples, which a recorder with a fault moves away from zero.
+        likeness: What nearly equal recordings share.
         digest: 16 bytes that equal recordings share.
     """
 
@@ -60,6 +62,7 @@ class Acoustics:
     snr_db: float | None
     digest: bytes
     offset: float = 0.0
+    likeness: Likeness = UNLIKE
 
     @property
     def speech_s(self) -> float:
@@ -85,6 +88,7 @@ def measure_acoustics(samples: NDArray[np.float32], rate: int = SAMPLING_RATE) -
         snr_db=snr_db(energies),
         digest=content_digest(waveform),
         offset=float(waveform.mean()),
+        likeness=sound_likeness(waveform),
     )
 
 

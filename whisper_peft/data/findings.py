@@ -20,6 +20,8 @@ ACTIONS: Mapping[str, tuple[Action, str]] = {
     "repeated-audio": ("drop", "the same recording and text come earlier in the split"),
     "impossible-rate": ("drop", "nobody speaks so fast or so slowly"),
     "not-as-heard": ("drop", "the model hears other words"),
+    "nearly-same-audio": ("check", "an earlier recording at another loudness or in another coding"),
+    "nearly-scored-text": ("check", "nearly the words of a row that is scored"),
     "two-texts": ("check", "the same recording has another text elsewhere"),
     "unusual-rate": ("check", "spoken far faster or slower than like texts of this corpus"),
     "hard-to-hear": ("check", "the model finds the text far less likely than other texts of this corpus"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from whisper_peft.data.acoustics import Acoustics
 from whisper_peft.data.contents import ContentIndex
 from whisper_peft.data.findings import AudioFigures, Reason
+from whisper_peft.data.likeness import LikenessIndex, sound_index
 from whisper_peft.data.row_facts import RowFacts
 from whisper_peft.data.sketches import Sketch
 
@@ -34,6 +35,7 @@ class RecordingSurvey:
     """Counts of formats, and distributions of lengths and of what was heard."""
 
     contents: ContentIndex = field(default_factory=ContentIndex)
+    alike: LikenessIndex = field(default_factory=sound_index)
     decoded: int = 0
     rates: Sketch = field(default_factory=_log_sketch)
     _durations: Sketch = field(default_factory=_log_sketch)

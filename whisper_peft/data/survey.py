@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from whisper_peft.data.contents import FirstPlace
 from whisper_peft.data.findings import (
     ACTIONS,
     LabelFigures,
@@ -16,6 +17,7 @@ from whisper_peft.data.findings import (
     SplitFigures,
     Suspect,
 )
+from whisper_peft.data.likeness import UNLIKE, sentence_likeness
 from whisper_peft.data.outliers import OutlierSearch
 from whisper_peft.data.recording_survey import RecordingSurvey
 from whisper_peft.data.row_facts import RowFacts
@@ -23,7 +25,7 @@ from whisper_peft.data.scripts import main_script
 from whisper_peft.data.sketches import Sketch
 from whisper_peft.data.speaking_rate import letters, rate_bounds
 from whisper_peft.data.splits import is_for_scoring, is_for_training
-from whisper_peft.data.transcript_survey import TranscriptSurvey, sentence_digest
+from whisper_peft.data.transcript_survey import TranscriptSurvey, sentence_digest, spoken_words
 from whisper_peft.types import MAX_LABEL_TOKENS
 
 MOST_LISTED = 500
@@ -113,7 +115,13 @@ class Survey:
             self._list(row, refusal)
             return
         self._add_usable(row)
-        told = (self.transcripts.add(row), self._heard_before(row), self._rate(row), self.recordings.add(row))
+        told = (
+            self.transcripts.add(row),
+            self._heard_before(row),
+            self._read_before(row),
+            self._rate(row),
+            self.recordings.add(row),
+        )
         for reason in itertools.chain(*told):
             self.name(row, reason)
 
@@ -121,6 +129,7 @@ class Survey:
         """Note the recording and the words of a row of another source, for what is shared with it."""
         self.transcripts.sentences.add(sentence_digest(row.text), row.id, row.split)
         self.recordings.contents.add(row.recording, row.id, row.split)
+        self._find_alike_text(row)
 
     def finish(self) -> None:
         """Name the rows that only stand out beside all the others."""
@@ -216,7 +225,10 @@ class Survey:
     def _heard_before(self, row: RowFacts) -> Iterator[Reason]:
         words = sentence_digest(row.text)[:4]
         first = self.recordings.contents.add(row.recording, row.id, row.split, note=words)
+        near = self._find_alike_sound(row)
         if first is None:
+            if near is not None:
+                yield Reason("nearly-same-audio", f"{near.row_id} in {self.splits[near.split].label}")
             return
         there = self.splits[first.split]
         same = f"the recording of {first.row_id} in {there.label}"
@@ -226,6 +238,21 @@ class Survey:
             yield Reason("repeated-audio", same)
         if first.note != words:
             yield Reason("two-texts", f"{same}, which has another text")
+
+    def _read_before(self, row: RowFacts) -> Iterator[Reason]:
+        near = self._find_alike_text(row)
+        if near is not None and near.split != row.split and self.splits[near.split].is_scored:
+            yield Reason("nearly-scored-text", f"{near.row_id} in {self.splits[near.split].label}")
+
+    def _find_alike_sound(self, row: RowFacts) -> FirstPlace | None:
+        likeness = row.acoustics.likeness if row.acoustics else UNLIKE
+        return self.recordings.alike.add(likeness, row.id, row.split)
+
+    def _find_alike_text(self, row: RowFacts) -> FirstPlace | None:
+        """Return the first row of nearly the same words; rows of the same are counted as a leak."""
+        likeness = sentence_likeness(spoken_words(row.text))
+        near = self.transcripts.alike.add(likeness, row.id, row.split)
+        return near if near is not None and near.note != likeness.code else None
 
     def _rate(self, row: RowFacts) -> Iterator[Reason]:
         signs = letters(row.text)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from whisper_peft.data.contents import ContentIndex
 from whisper_peft.data.findings import Reason, TextFigures
+from whisper_peft.data.likeness import LikenessIndex, sentence_index
 from whisper_peft.data.row_facts import RowFacts
 from whisper_peft.data.scripts import main_script, mixed_word
 from whisper_peft.data.text_style import SENTENCE_MARKS, TextStyle, text_style
@@ -35,6 +36,18 @@ MOST_CANDIDATES = 100
 """Rows kept for each language and script until all have been seen."""
 
 
+def spoken_words(text: str) -> str:
+    """Return a transcript's words without case and punctuation.
+
+    Example:
+        >>> spoken_words("It is, isn't it?")
+        'it is isn t it'
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(sign if unicodedata.category(sign)[0] in "LMN" else " " for sign in folded)
+    return " ".join(kept.split())
+
+
 def sentence_digest(text: str) -> bytes:
     """Return 16 bytes that transcripts of the same words share, whatever their case and punctuation.
 
@@ -42,9 +55,7 @@ def sentence_digest(text: str) -> bytes:
         >>> sentence_digest("It is, isn't it?") == sentence_digest("IT IS ISN'T IT")
         True
     """
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    kept = "".join(sign if unicodedata.category(sign)[0] in "LMN" else " " for sign in folded)
-    return hashlib.blake2b(" ".join(kept.split()).encode("utf-8", "replace"), digest_size=16).digest()
+    return hashlib.blake2b(spoken_words(text).encode("utf-8", "replace"), digest_size=16).digest()
 
 
 @dataclass
@@ -52,6 +63,7 @@ class TranscriptSurvey:
     """Counts of what rows are written in."""
 
     sentences: ContentIndex = field(default_factory=ContentIndex)
+    alike: LikenessIndex = field(default_factory=sentence_index)
     rows: int = 0
     _punctuated: int = 0
     _with_digits: int = 0
