@@ -212,8 +212,13 @@ def _delimited_rows(lines: TextIO, file: Path) -> Iterator[Mapping[str, Any] | N
 
 
 def _csv_rows(lines: TextIO) -> Iterator[list[str] | None]:
-    """Yield the cells of each row; None for each line of one whose quotes do not match, or that is vast."""
-    reader = csv.reader(lines, strict=True)
+    """Yield the cells of each row; None for each line of one whose quotes do not match, or that is vast.
+
+    Where the decimal sign is a comma, spreadsheet programs part cells with semicolons: the header tells.
+    """
+    header = lines.readline()
+    delimiter = ";" if ";" in header and "," not in header else ","
+    reader = csv.reader(itertools.chain([header], lines), strict=True, delimiter=delimiter)
     while True:
         before = reader.line_num
         try:

@@ -174,6 +174,15 @@ def test_a_csv_row_with_a_comma_too_many_is_counted_not_cut(tmp_path: Path) -> N
         check_rows(source, section=section, label_length=lambda row: 1)
 
 
+def test_a_csv_of_a_spreadsheet_with_a_decimal_comma_has_semicolons(tmp_path: Path) -> None:
+    lines = ("\ufeffaudio;text;speaker\r", 'a.wav;"Yes; sir, yes";anna\r', "b.wav;A;B;C\r", "c.wav;No;paul\r")
+    section = write_lines(tmp_path / "speech.csv", *lines)
+    source = open_source(section, "all")
+    assert [(row.text, row.speaker_id) for row in source] == [("Yes; sir, yes", "anna"), ("No", "paul")]
+    assert source.skipped == {"malformed-row": 1}
+    assert open_source(DataSection(source=tmp_path), "all").count == 2
+
+
 @pytest.mark.parametrize(
     ("cell", "text"),
     [
