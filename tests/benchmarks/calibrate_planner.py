@@ -1,7 +1,6 @@
 """Measure short runs of the real `finetune`, fit the planner's constants to some, and judge it by others.
 
     python tests/benchmarks/calibrate_planner.py measure calibration runs.jsonl     # about 15 minutes
-    python tests/benchmarks/calibrate_planner.py probe
     python tests/benchmarks/calibrate_planner.py fit runs.jsonl        # writes measured_costs.json
     python tests/benchmarks/calibrate_planner.py measure judgement judged.jsonl
     python tests/benchmarks/calibrate_planner.py judge judged.jsonl                 # a table
@@ -21,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def configuration(
         "data": SPEECH[speech],
         "train": {"max_steps": steps, "batch_size": batch_size, **(train or {})},
         "adapter": adapter or {"r": 32},
-        "eval": {"max_utterances": 24 if whole else 16, "before": whole},
+        "eval": {"max_utterances": 24 if whole else 16, "before": whole, "health": "off"},
         "merge": {"enabled": whole},
     }
 
@@ -82,22 +81,30 @@ def _calibration() -> Iterator[dict[str, Any]]:
     yield configuration(TINY, "librispeech", 20, steps=8)
     yield configuration(TINY, "librispeech", 6, FULL_CONTEXT, steps=8)
     yield configuration(BASE, "librispeech", 8, {"gradient_accumulation_steps": 2}, steps=4)
+    yield configuration(BASE | BF16, "librispeech", 8, steps=10)
+    yield configuration(TINY | NF4 | BF16, "librispeech", 8, steps=10)
+    yield configuration(TINY | BF16, "accented", 16, FULL_CONTEXT, steps=10)
+    yield configuration(TINY | BF16, "librispeech", 8, steps=10, whole=True)
+    yield configuration(TINY | INT8, "librispeech", 8, steps=10)
 
 
 def _judgement() -> Iterator[dict[str, Any]]:
-    yield configuration(TINY, "librispeech", 4, steps=10, whole=True)
-    yield configuration(TINY, "librispeech", 16, steps=10)
-    yield configuration(TINY, "librispeech", 8, FULL_CONTEXT, steps=10)
-    yield configuration(TINY | BF16, "librispeech", 8, steps=10, whole=True)
-    yield configuration(BASE, "librispeech", 4, steps=10)
-    yield configuration(BASE | BF16, "librispeech", 8, steps=10)
-    yield configuration(TINY | INT8, "librispeech", 8, steps=10)
-    yield configuration(TINY | NF4 | BF16, "librispeech", 8, steps=10)
-    yield configuration(TINY, "librispeech", 8, adapter={"targets": "decoder-only"}, steps=10)
-    yield configuration(BASE, "accented", 8, CHECKPOINTED, steps=10)
-    yield configuration(BASE, "accented", 16, steps=10)
-    yield configuration(TINY | BF16, "accented", 16, FULL_CONTEXT, steps=10)
-    yield configuration(TINY, "accented", 8, adapter={"r": 8, "targets": "attention"}, steps=10)
+    yield configuration(TINY, "librispeech", 5, steps=10, whole=True)
+    yield configuration(TINY, "librispeech", 14, steps=10)
+    yield configuration(TINY, "librispeech", 10, FULL_CONTEXT, steps=10)
+    yield configuration(TINY | BF16, "librispeech", 7, steps=10, whole=True)
+    yield configuration(TINY | BF16, "accented", 12, FULL_CONTEXT, steps=10)
+    yield configuration(BASE, "librispeech", 5, steps=10)
+    yield configuration(BASE | BF16, "librispeech", 7, steps=10)
+    yield configuration(BASE | BF16, "accented", 14, steps=10)
+    yield configuration(TINY | INT8, "librispeech", 10, steps=10)
+    yield configuration(TINY | NF4 | BF16, "librispeech", 7, steps=10)
+    yield configuration(BASE | NF4, "accented", 8, steps=10)
+    yield configuration(TINY, "librispeech", 10, adapter={"targets": "decoder-only"}, steps=10)
+    yield configuration(BASE, "accented", 10, CHECKPOINTED, steps=10)
+    yield configuration(TINY, "accented", 10, adapter={"r": 16, "targets": "attention"}, steps=10)
+    yield configuration(BASE, "accented", 12, steps=10)
+    yield configuration(TINY, "librispeech", 9, {"gradient_accumulation_steps": 2}, steps=6)
 
 
 CONFIGURATIONS = {"calibration": _calibration, "judgement": _judgement}
@@ -108,6 +115,11 @@ WARM_UP_STEPS = 2
 OUTLIER = 0.4
 """What another process disturbed is this far off; it is left out, and the rest is fitted again."""
 
+STEP_WEIGHT = 3.0
+"""A step counts as three other measurements of time: most of a run is steps."""
+
+NOTHING: Mapping[str, float] = {}
+
 ROUNDS = 6
 """Fits, each without the outliers of the one before."""
 
@@ -117,15 +129,21 @@ VISIBLE = 1.01
 
 def measure(which: str, out: Path, speech: Path, only: set[int]) -> None:
     """Run each configuration in a process of its own and append what it took, as a line of JSON."""
+    import torch
+
+    from whisper_peft.training.machine_speed import measure_speed
+
     for number, overrides in enumerate(CONFIGURATIONS[which](), 1):
         if only and number not in only:
             continue
         data = overrides["data"]
         overrides["data"] = {**data, "source": str(speech / data["source"])}
         command = [sys.executable, __file__, "one", json.dumps(overrides)]
+        speed = measure_speed(overrides["model"].get("precision", "fp32"), torch.device("cpu"))
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         with out.open("a", encoding="utf-8") as lines:
-            lines.write(done.stdout.splitlines()[-1] + "\n")
+            took = json.loads(done.stdout.splitlines()[-1])
+            lines.write(json.dumps({**took, "speed": dataclasses.asdict(speed)}) + "\n")
         print(number, label(overrides), flush=True)
 
 
@@ -184,15 +202,20 @@ def typical(steps: list[float]) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One measurement, by the constants that it takes; a `hidden` one is known to be no more than that."""
+    """One measurement, by the constants that it takes; a `hidden` one is known to be no more than that.
+
+    Errors count as shares of `whole`, and `weight` times.
+    """
 
     terms: dict[str, float]
     measured: float
+    whole: float
     hidden: bool = False
+    weight: float = 1.0
 
 
 def fit(runs: Path) -> None:
-    """Fit the constants of time and of memory, each relative error counting alike, and write them."""
+    """Fit the constants of time and of memory, and write them."""
     from whisper_peft.training import cost_model
 
     path = Path(cost_model.__file__).with_name(cost_model.COSTS_FILE)
@@ -201,10 +224,11 @@ def fit(runs: Path) -> None:
     seconds = [row for pair in zip(planners, lines, strict=True) for row in times(*pair)]
     base = planners[0].machine.base_bytes
     held = [row for pair in zip(planners, lines, strict=True) for row in peaks(*pair, base)]
+    probed = speeds(lines)
     fitted = {
         "machine": "2 cores of an AMD EPYC, 2 threads, torch for the CPU",
-        "probe": json.loads(path.read_text())["probe"],
-        "seconds": solve(seconds),
+        "probe": probed,
+        "seconds": solve(seconds, {name: 1 / one for name, one in probed["products_per_second"].items()}),
         "bytes": solve(held),
         "runs": [label(line["overrides"]) for line in lines],
     }
@@ -212,30 +236,26 @@ def fit(runs: Path) -> None:
     print(f"{len(seconds)} times and {len(held)} peaks of {len(lines)} runs -> {path}")
 
 
-def probe() -> None:
-    """Write how fast this machine is beside the constants that are to be fitted on it."""
-    import torch
-
-    from whisper_peft.training import cost_model
-    from whisper_peft.training.machine_speed import measure_speed
-
-    path = Path(cost_model.__file__).with_name(cost_model.COSTS_FILE)
-    speeds = {name: measure_speed(name, torch.device("cpu"), seconds=1.0) for name in ("fp32", "bf16")}
-    products = {name: speed.products_per_second for name, speed in speeds.items()}
-    fresh = speeds["fp32"].fresh_bytes_per_second
-    probed = {"products_per_second": products, "fresh_bytes_per_second": fresh}
-    path.write_text(json.dumps({**json.loads(path.read_text()), "probe": probed}, indent=2) + "\n")
+def speeds(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how fast the machine was before each run, in the middle: what the constants go with."""
+    probed: dict[str, list[float]] = {"fp32": [], "bf16": []}
+    for line in lines:
+        precision = line["overrides"]["model"].get("precision", "fp32")
+        probed[precision].append(line["speed"]["products_per_second"])
+    fresh = statistics.median(line["speed"]["fresh_bytes_per_second"] for line in lines)
+    products = {name: statistics.median(found) for name, found in probed.items()}
+    return {"products_per_second": products, "fresh_bytes_per_second": fresh}
 
 
 def times(planner: Any, line: dict[str, Any]) -> Iterator[Row]:
     """Yield what a step, the start of training and each other stage took."""
     costs, step = line["cost"]["stages"], typical(line["step_seconds"])
-    yield Row(dict(planner.step_terms), step)
-    start = costs["train"]["seconds"] - len(line["step_seconds"]) * step
-    yield Row({f"start {planner.arithmetic.quantize}": 1.0}, max(start, 0.1))
+    yield Row(dict(planner.step_terms), step, step, weight=STEP_WEIGHT)
+    start = max(costs["train"]["seconds"] - len(line["step_seconds"]) * step, 0.1)
+    yield Row({f"start {planner.arithmetic.quantize}": 1.0}, start, start)
     for name, stage in planner.stages().items():
         if name != "train":
-            yield Row(dict(stage.seconds), costs[name]["seconds"])
+            yield Row(dict(stage.seconds), costs[name]["seconds"], costs[name]["seconds"])
 
 
 def peaks(planner: Any, line: dict[str, Any], base: int) -> Iterator[Row]:
@@ -243,12 +263,17 @@ def peaks(planner: Any, line: dict[str, Any], base: int) -> Iterator[Row]:
     highest = 0.0
     for name, stage in planner.stages().items():
         peak = line["cost"]["stages"][name]["peak_memory_bytes"]
-        yield Row(dict(stage.memory), peak - stage.held - base, hidden=peak <= highest * VISIBLE)
+        yield Row(dict(stage.memory), peak - stage.held - base, peak, hidden=peak <= highest * VISIBLE)
         highest = max(highest, peak)
 
 
-def solve(rows: Iterable[Row]) -> dict[str, float]:
-    """Return constants of no less than 0 by least squares of relative errors; outliers are left out."""
+def solve(rows: Iterable[Row], fastest: Mapping[str, float] = NOTHING) -> dict[str, float]:
+    """Return constants of no less than 0 by least squares of relative errors; outliers are left out.
+
+    Args:
+        rows: Measurements.
+        fastest: Seconds that an operation of a precision takes at least.
+    """
     import numpy as np
     from scipy.optimize import nnls
 
@@ -258,12 +283,14 @@ def solve(rows: Iterable[Row]) -> dict[str, float]:
     seen = {name for row in rows if not row.hidden for name in row.terms}
     # what shows nowhere is taken for as much as hides it: rather too much memory than too little
     hidden = np.array([row.hidden and set(row.terms) <= seen for row in rows])
-    measured = np.array([row.measured for row in rows])
+    measured, whole = (np.array([getattr(row, name) for row in rows]) for name in ("measured", "whole"))
+    least = np.array([fastest.get(name.split()[1], 0.0) if "products" in name else 0.0 for name in names])
+    weights = np.array([row.weight for row in rows]) / whole
     scale, kept = np.maximum(np.abs(amounts).max(axis=0), 1e-30), ~hidden
     for _ in range(ROUNDS):
-        relative = amounts[kept] / scale / measured[kept, None]
-        constants = nnls(relative, np.ones(kept.sum()))[0] / scale
-        error = amounts @ constants / measured - 1
+        left = np.maximum(measured - amounts @ least, 0.0)[kept] * weights[kept]
+        constants = nnls(amounts[kept] / scale * weights[kept, None], left)[0] / scale + least
+        error = (amounts @ constants - measured) / whole
         kept = np.where(hidden, error > 0, np.abs(error) < OUTLIER)
     return dict(zip(names, (float(f"{value:.4g}") for value in constants), strict=True))
 
@@ -296,7 +323,6 @@ def main() -> None:
     measuring.add_argument("out", type=Path)
     measuring.add_argument("--speech", type=Path, default=Path("../shared/data"))
     measuring.add_argument("--only", type=int, nargs="*", default=[])
-    verbs.add_parser("probe")
     for verb in ("fit", "judge"):
         verbs.add_parser(verb).add_argument("runs", type=Path)
     chosen = parser.parse_args()
@@ -305,8 +331,6 @@ def main() -> None:
             run_one(chosen.overrides)
         case "measure":
             measure(chosen.which, chosen.out, chosen.speech, set(chosen.only))
-        case "probe":
-            probe()
         case "fit":
             fit(chosen.runs)
         case _:

@@ -71,7 +71,7 @@ def time_terms(work: Work, arithmetic: Arithmetic) -> dict[str, float]:
         f"attention {precision} plain": work.plain_attention,
         f"rounded {arithmetic.quantize}": work.rounded,
         "frames": work.frames,
-        "layers": work.layers,
+        f"layers {precision}": work.layers,
         "clips": work.clips,
         "updated": work.updated,
         "read": work.read,
@@ -116,27 +116,32 @@ def step_terms(
 
     Args:
         blueprint: Model and adapter.
-        loads: What is computed at once, one after the other, in each step that was looked at; between several
-            parts the heap closes its gaps less well.
+        loads: What is computed at once, one after the other, in each step that was looked at. Beside the gaps
+            that one part leaves in the heap the next ones find too little room.
         arithmetic: How it computes.
         steps: Optimiser steps of the whole run.
     """
     parts = [load for step in loads for load in step]
     heaviest = max(parts, key=lambda load: (load.positions, load.tokens))
-    kind = arithmetic.precision if arithmetic.quantize == "none" else arithmetic.quantize
-    kind = "checkpointed" if arithmetic.checkpointing else kind
+    kind = "checkpointed" if arithmetic.checkpointing else _kind(arithmetic)
     terms = {
         "started": 1.0,
         "logits": projection(blueprint, heaviest, arithmetic).total,
         f"live {kind}": _live(blueprint, heaviest, arithmetic),
     }
     if len(parts) > len(loads):
-        terms["live again"] = terms[f"live {kind}"]
+        terms[f"live again {kind}"] = terms[f"live {kind}"] * (1 - len(loads) / len(parts))
     if arithmetic.attends_plainly:
         clips = sum(len(load.windows) for load in parts) / len(loads)
         met = steps * (KERNELS_PER_CLIP * clips + KERNELS_PER_STEP)
         terms["kernels"] = min(KERNEL_CACHE, met)
     return terms
+
+
+def _kind(arithmetic: Arithmetic) -> str:
+    """Return what a step's constants are told apart by: rounded weights are unrolled beside them."""
+    rounded = arithmetic.quantize != "none"
+    return f"{arithmetic.quantize} {arithmetic.precision}" if rounded else arithmetic.precision
 
 
 def _live(blueprint: Blueprint, load: Load, arithmetic: Arithmetic) -> float:
@@ -146,8 +151,17 @@ def _live(blueprint: Blueprint, load: Load, arithmetic: Arithmetic) -> float:
     return max(kept.total, encoding(blueprint, load.windows, arithmetic).total)
 
 
-def scoring_terms(blueprint: Blueprint, batches: Sequence[Load], arithmetic: Arithmetic) -> dict[str, float]:
-    """Return what an evaluation holds beside the weights: an encoder layer, or all rows' keys and values."""
+def scoring_terms(
+    blueprint: Blueprint, batches: Sequence[Load], arithmetic: Arithmetic, *, kernels: float = 0.0
+) -> dict[str, float]:
+    """Return what an evaluation holds beside the weights: an encoder layer, or all rows' keys and values.
+
+    Args:
+        blueprint: Model and adapter.
+        batches: What is transcribed together.
+        arithmetic: How it computes.
+        kernels: Those that oneDNN keeps from a stage before.
+    """
     config, size = blueprint.config, arithmetic.float_bytes
     rows = max(max(load.windows) * len(load.windows) for load in batches)
     row = rows * config.d_model * size
@@ -155,11 +169,16 @@ def scoring_terms(blueprint: Blueprint, batches: Sequence[Load], arithmetic: Ari
     heard, written = 2 * row + 2 * wide, (2 * config.decoder_layers + 3) * row
     terms = {
         "started": 1.0,
-        f"heard {arithmetic.precision} {arithmetic.quantize}": float(max(heard, written)),
+        f"heard {arithmetic.precision} {_copies(arithmetic)}": float(max(heard, written)),
     }
     if arithmetic.attends_plainly:
-        terms["kernels"] = KERNEL_CACHE / 4
-    return terms
+        kernels = max(kernels, KERNEL_CACHE / 4)
+    return {**terms, "kernels": kernels} if kernels else terms
+
+
+def _copies(arithmetic: Arithmetic) -> str:
+    """Return what holds more than its floats while no gradient is wanted: int8, copies of its inputs."""
+    return "int8" if arithmetic.quantize == "int8" else "float"
 
 
 def bytes_of(terms: Terms, costs: MeasuredCosts) -> float:

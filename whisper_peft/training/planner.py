@@ -20,6 +20,7 @@ from whisper_peft.data.augmentation import Augmentation, build_augmentation
 from whisper_peft.data.collation import Collator
 from whisper_peft.data.target_draws import TargetDraws
 from whisper_peft.evaluation.evaluator import draw_evenly
+from whisper_peft.evaluation.health.budgets import BUDGETS, Budget
 from whisper_peft.model.blueprint import Blueprint, Linear
 from whisper_peft.model.precision import Precision
 from whisper_peft.recipe.sections import EvalSection, Recipe
@@ -47,6 +48,9 @@ PLANNED_STEPS, TIMED_STEPS = 200, 40
 
 WITNESS_WINDOW, WITNESS_TOKENS = 1500, 40
 """Encoder positions and about the tokens of the clips that a merged model is compared on."""
+
+RECORDING_WINDOWS = 3
+"""Windows of a recording of a minute, which end where its sentences do."""
 
 FILE_BYTES = 2
 """Of a weight as most checkpoints store it."""
@@ -222,6 +226,8 @@ class Planner:
             stages["score after, cut context"] = self._scoring(scored, short, adapted=True)
         if self.recipe.merge.enabled and self.recipe.adapter.method != "full":
             stages["merge"] = self._merging()
+        if section.health != "off":
+            stages["health"] = self._health(BUDGETS[section.health])
         return stages
 
     @cached_property
@@ -258,8 +264,16 @@ class Planner:
         held += learning_held(self.model, self.recipe.train.optimizer)
         if self._kept_share and self.recipe.train.encoder_cache != "disk":
             held += self._states_bytes()
-        memory = step_terms(self.model, self.loads, self.arithmetic, steps=self.steps)
-        return StageTerms(seconds, memory, held, self.arithmetic)
+        return StageTerms(seconds, self._learning_memory, held, self.arithmetic)
+
+    @cached_property
+    def _learning_memory(self) -> Terms:
+        return step_terms(self.model, self.loads, self.arithmetic, steps=self.steps)
+
+    @property
+    def _kernels(self) -> float:
+        """Kernels that are kept once training is over."""
+        return self._learning_memory.get("kernels", 0.0)
 
     def _states_bytes(self) -> int:
         """Return the bytes of the encoder states that this process keeps."""
@@ -274,7 +288,8 @@ class Planner:
         work = scoring_work(model, batches, self.arithmetic)
         seconds = time_terms(work.times(_scored_share(rows, section) / self.world_size), self.arithmetic)
         held = weights_held(self.model, self.arithmetic)
-        memory = scoring_terms(model, batches, self.arithmetic)
+        kernels = self._kernels if adapted else 0.0
+        memory = scoring_terms(model, batches, self.arithmetic, kernels=kernels)
         return StageTerms({**seconds, "score": 1.0}, memory, held, self.arithmetic)
 
     def _merging(self) -> StageTerms:
@@ -289,8 +304,18 @@ class Planner:
             seconds = {
                 name: seconds.get(name, 0.0) + trained.get(name, 0.0) for name in {**seconds, **trained}
             }
-        memory = {**scoring_terms(self.model, [clips], exact), "merged": weights}
+        memory = {**scoring_terms(self.model, [clips], exact, kernels=self._kernels), "merged": weights}
         return StageTerms(seconds, memory, int(weights), exact)
+
+    def _health(self, budget: Budget) -> StageTerms:
+        """Return what the check of the finished run takes: both models hear windows of 30 s."""
+        heard = budget.brought * budget.prompts + budget.sounds + budget.windows + budget.rounded
+        heard += RECORDING_WINDOWS * budget.recordings
+        one = Load((WITNESS_WINDOW,), (WITNESS_TOKENS,))
+        work = scoring_work(self.model, [one], self.arithmetic).times(2 * heard)
+        memory = scoring_terms(self.model, [one], self.arithmetic, kernels=self._kernels)
+        held = weights_held(self.model, self.arithmetic)
+        return StageTerms(time_terms(work, self.arithmetic), memory, held, self.arithmetic)
 
     def _foresee(self, stage: StageTerms) -> StageForecast:
         return StageForecast(self._seconds_of(stage.seconds, stage.arithmetic), self._memory(stage))

@@ -36,11 +36,27 @@ def test_a_plan_tells_steps_memory_time_and_disk(root, monkeypatch):
         "score after",
         "score after, cut context",
         "merge",
+        "health",
     ]
     assert 0.5 * GIB < plan.forecast.peak_memory_bytes < 8 * GIB
     assert plan.forecast.disk_bytes["adapter"] == 4 * 4_325_376
     assert plan.download_bytes == 0
     assert json.loads(json.dumps(plan.to_dict()))["fits"]
+
+
+def stages_of(root, model=BASE, **sections):
+    return check("lora-librispeech", model=model, data=spoken(root), **sections).forecast.stages
+
+
+def test_the_check_of_the_finished_run_is_planned_by_what_it_hears(root):
+    off, quick, full = (stages_of(root, eval={"health": level}) for level in ("off", "quick", "full"))
+    assert "health" not in off
+    assert full["health"].seconds > 5 * quick["health"].seconds > 0
+
+
+def test_kernels_that_training_in_bf16_made_are_held_to_the_end(root):
+    fp32, bf16 = (stages_of(root, BASE | {"precision": precision}) for precision in ("fp32", "bf16"))
+    assert bf16["merge"].memory_bytes > fp32["merge"].memory_bytes + 2**28
 
 
 def test_epochs_become_the_steps_that_training_takes(root):
