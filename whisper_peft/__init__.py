@@ -43,10 +43,14 @@ if TYPE_CHECKING:
     from whisper_peft.pipeline.augmented_speech import show_augmentations as show_augmentations
     from whisper_peft.pipeline.health_check import health as health
     from whisper_peft.pipeline.labelling import label as label
+    from whisper_peft.pipeline.learning_curves import learning_curve as learning_curve
     from whisper_peft.pipeline.publishing import push as push
+    from whisper_peft.pipeline.recipe_search import search as search
+    from whisper_peft.pipeline.run_comparison import compare as compare
     from whisper_peft.pipeline.scale_curves import scale_curve as scale_curve
     from whisper_peft.recipe.compose import Part as Part
     from whisper_peft.recipe.compose import compose as compose
+    from whisper_peft.recipe.parts import adapter as adapter
     from whisper_peft.recipe.parts import augment as augment
     from whisper_peft.recipe.parts import full as full
     from whisper_peft.recipe.parts import int8 as int8
@@ -91,11 +95,14 @@ _HOMES = {
     "pipeline.health_check": "health",
     "pipeline.augmented_speech": "show_augmentations",
     "pipeline.labelling": "label",
+    "pipeline.learning_curves": "learning_curve",
     "pipeline.publishing": "push",
+    "pipeline.recipe_search": "search",
+    "pipeline.run_comparison": "compare",
     "pipeline.scale_curves": "scale_curve",
     "recipe.compose": "Part compose",
-    "recipe.parts": "augment full int8 librispeech lora merging mix nf4 replay schedule scoring speech "
-    "targets whisper",
+    "recipe.parts": "adapter augment full int8 librispeech lora merging mix nf4 replay schedule scoring "
+    "speech targets whisper",
     "recipe.sections": "Gain MixedSource Noise Pitch Recipe Reverb SpecAugment Speed Telephone",
     "types": "EvalResult MergeResult Transcript Utterance",
 }

@@ -11,18 +11,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import whisper_peft
-from whisper_peft.commands import INTERRUPTED, VERBS, run_script
+from whisper_peft.commands import INTERRUPTED, STUDIES, VERBS, Study
 from whisper_peft.errors import RecipeError, WhisperPeftError, did_you_mean
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.terminal import tell
 
 
-def main(recipe: Recipe | None = None, args: Sequence[str] | None = None) -> None:
+def main(
+    recipe: Recipe | None = None, args: Sequence[str] | None = None, *, study: Study = "finetune"
+) -> None:
     """Run the command line, or one recipe's own: what every recipe script ends with.
 
     Args:
         recipe: The script's recipe; its fields are the flags. None: the verbs of `whisper-peft`.
         args: The words typed. None: those of this process.
+        study: What the script does with its recipe: finetune, learning-curve or search.
 
     Raises:
         SystemExit: With 2 after a user's error, with 130 after Ctrl-C.
@@ -37,7 +40,7 @@ def main(recipe: Recipe | None = None, args: Sequence[str] | None = None) -> Non
             if recipe is None:
                 _run_verb(words)
             else:
-                run_script(recipe, words)
+                STUDIES[study](recipe, words)
         except WhisperPeftError as error:
             tell(f"error: {error}")
             raise SystemExit(2) from None

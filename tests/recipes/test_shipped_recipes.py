@@ -1,4 +1,5 @@
 import ast
+import re
 import subprocess
 import sys
 
@@ -21,7 +22,7 @@ def test_a_recipe_is_a_composition_and_a_call(name):
     assert len(source.splitlines()) <= 60
     tree = ast.parse(source)
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While | ast.FunctionDef)]
-    assert source.endswith('if __name__ == "__main__":\n    main(RECIPE)\n')
+    assert re.search(r'if __name__ == "__main__":\n    main\(RECIPE(, study="[a-z-]+")?\)\n$', source)
 
 
 @pytest.mark.parametrize("name", NAMES)

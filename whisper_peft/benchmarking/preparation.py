@@ -210,6 +210,7 @@ def _refuse_unlike(recipe: Recipe, *, trains: bool) -> None:
     adapter = recipe.adapter
     unlike = {
         f"adapter.method is {adapter.method}": adapter.method != "lora",
+        f"adapter.init_lora_weights is {adapter.init_lora_weights}": adapter.init_lora_weights != "zero",
         "adapter.config is given": adapter.config is not None,
         "adapter.init is given": trains and adapter.init is not None,
         f"model.quantize is {recipe.model.quantize}": recipe.model.quantize != "none",

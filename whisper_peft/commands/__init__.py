@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 from whisper_peft.commands.adapter_verbs import run_adapters
 from whisper_peft.commands.augmenting import run_augmentations
@@ -16,12 +17,15 @@ from whisper_peft.commands.machine import run_doctor
 from whisper_peft.commands.planning import run_check
 from whisper_peft.commands.publishing import run_push
 from whisper_peft.commands.recipe_catalogue import run_recipes
+from whisper_peft.commands.run_comparison import run_compare
 from whisper_peft.commands.run_folders import run_merge, run_report
 from whisper_peft.commands.scoring import run_evaluate
+from whisper_peft.commands.studies import run_learning_curve, run_search
 from whisper_peft.commands.transcribing import run_transcribe
 from whisper_peft.commands.tuning import INTERRUPTED, run_finetune, run_script
+from whisper_peft.recipe.sections import Recipe
 
-__all__ = ["INTERRUPTED", "VERBS", "run_script"]
+__all__ = ["INTERRUPTED", "STUDIES", "VERBS", "Study"]
 
 VERBS: dict[str, Callable[[list[str]], None]] = {
     "check": run_check,
@@ -37,6 +41,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "transcribe": run_transcribe,
     "label": run_label,
     "report": run_report,
+    "compare": run_compare,
     "serve": run_serve,
     "push": run_push,
     "benchmark": run_benchmark,
@@ -44,3 +49,12 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "doctor": run_doctor,
 }
 """The verbs in the order of a run's life."""
+
+Study: TypeAlias = Literal["finetune", "learning-curve", "search"]
+
+STUDIES: dict[Study, Callable[[Recipe, list[str]], None]] = {
+    "finetune": run_script,
+    "learning-curve": run_learning_curve,
+    "search": run_search,
+}
+"""What a recipe's script can do with it."""

@@ -21,7 +21,8 @@ from whisper_peft.data.in_memory import open_table
 from whisper_peft.data.kinds import PATH_SUFFIXES, Corpus, Rows, is_there, open_path
 from whisper_peft.data.named_sources import open_plug_in, plug_in_named
 from whisper_peft.data.skipping import Keeps, rows_after
-from whisper_peft.data.splits import EVERY_ROW, Choice, Role, choose, choose_named, split_key
+from whisper_peft.data.splits import EVERY_ROW, HELD_OUT, Choice, Role, choose, choose_named, split_key
+from whisper_peft.data.subsets import Subset, choose_subset
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance
 
@@ -54,6 +55,7 @@ class Selection:
     sentence: str
     hold_out: HoldOut | None = None
     keeps_held_out: bool = False
+    subset: Subset | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -68,7 +70,7 @@ class Selection:
     @property
     def count(self) -> int | None:
         """Rows there are, None where only reading a stream would tell."""
-        if self.hold_out is None:
+        if self.hold_out is None and self.subset is None:
             return self.rows.count
         return None if self.is_stream else sum(1 for _ in self)
 
@@ -76,19 +78,20 @@ class Selection:
         """Yield the rows that `keeps` wants, without the first `count`, unread as far as the kind allows."""
         if not self.is_stream:  # ids are made unique from the first row on
             return rows_after(iter(self), count, keeps)
-        hold_out, held = self.hold_out, self.keeps_held_out
-        if hold_out is None:
+        if self.hold_out is None and self.subset is None:
             return _with_readable_ids(rows_after(self.rows, count, keeps))
-        wanted = rows_after(self.rows, count, lambda row: hold_out(row) == held and keeps(row))
+        wanted = rows_after(self.rows, count, lambda row: self._selects(row) and keeps(row))
         return _with_readable_ids(wanted)
 
     def __iter__(self) -> Iterator[Utterance]:
         rows: Iterable[Utterance] = _with_readable_ids(self.rows)
         if not self.is_stream:
             rows = _with_unique_ids(rows)
-        if (hold_out := self.hold_out) is not None:
-            rows = (row for row in rows if hold_out(row) == self.keeps_held_out)
-        return iter(rows)
+        return iter(rows) if self.hold_out is None and self.subset is None else filter(self._selects, rows)
+
+    def _selects(self, row: Utterance) -> bool:
+        is_on_this_side = self.hold_out is None or self.hold_out(row) == self.keeps_held_out
+        return is_on_this_side and (self.subset is None or self.subset(row))
 
 
 def open_split(section: DataSection, which: Role, *, seed: int = HOLD_OUT_SEED) -> Source:
@@ -107,9 +110,10 @@ def open_split(section: DataSection, which: Role, *, seed: int = HOLD_OUT_SEED) 
         (18, 2)
     """
     wanted = section.train if which == "train" else (section.dev if which == "dev" else None) or section.eval
-    corpus = _open_corpus(section, wanted)
+    corpus = _open_corpus(section, section.train if wanted == HELD_OUT else wanted)
     choice = choose(section, which, corpus.splits, source=corpus.name, config=corpus.config)
-    return _select(corpus, choice, seed, purpose=which)
+    opened = _select(corpus, choice, seed, purpose=which)
+    return opened if which != "train" or section.train_share == 1 else _part_of(opened, section.train_share)
 
 
 def open_source(section: DataSection, split_name: str, *, seed: int = HOLD_OUT_SEED) -> Source:
@@ -167,7 +171,14 @@ def _is_hub_name(source: str) -> bool:
     return is_name and not source.endswith(PATH_SUFFIXES)
 
 
-def _select(corpus: Corpus, choice: Choice, seed: int, *, purpose: str) -> Source:
+def _part_of(selection: Selection, share: float) -> Selection:
+    subset = choose_subset(selection, share, is_stream=selection.is_stream, seed=HOLD_OUT_SEED)
+    sentence = f"{selection.sentence}; of it {subset.sentence} (data.train_share {share:g})"
+    logger.info(sentence)
+    return dataclasses.replace(selection, subset=subset, sentence=sentence)
+
+
+def _select(corpus: Corpus, choice: Choice, seed: int, *, purpose: str) -> Selection:
     rows = corpus.select(choice.split)
     label = _label(choice, corpus.config)
     name = f"{corpus.name} ({label})"

@@ -16,6 +16,9 @@ Part = Literal["whole", "train", "held-out"]
 EVERY_ROW = "all"
 """Split name that stands for every row of a source, whatever its splits."""
 
+HELD_OUT = "held-out"
+"""Split name that stands for a tenth of the training rows, which are not learned then."""
+
 _SAME = {"validation": "dev", "valid": "dev", "val": "dev", "devel": "dev"}
 _SCORED = ("dev", "test", "eval", "evaluation", "heldout", "held")
 
@@ -27,11 +30,12 @@ class Choice:
     split: str | None
     part: Part
     reason: str = ""
+    keeps_name: bool = False
 
     @property
     def label(self) -> str:
         """The name that selects the same rows again."""
-        return (self.split or EVERY_ROW) if self.part == "whole" else self.part
+        return (self.split or EVERY_ROW) if self.part == "whole" or self.keeps_name else self.part
 
 
 def split_key(name: str) -> frozenset[str]:
@@ -115,19 +119,40 @@ def choose(
         'test'
         >>> choose(DataSection(), "eval", [], source="speech.jsonl").part
         'held-out'
+        >>> choose(DataSection(dev="held-out"), "train", ["train", "test"], source="speech.jsonl").part
+        'train'
     """
     field = "train" if role == "train" else "dev" if role == "dev" and section.dev is not None else "eval"
     wanted = str(getattr(section, field))
     is_parted = _has_one_use(splits) and (
         "eval" not in section.model_fields_set or "held-out" in (section.eval, section.dev)
     )
+    if _parts_training(section, splits) and (field == "train" or wanted == HELD_OUT):
+        learned = _choose_whole(section, "train", splits, source=source, config=config)
+        part: Part = "train" if field == "train" else "held-out"
+        reason = f"a tenth of {learned.label} is held out, as asked for"
+        return Choice(learned.split, part, reason, keeps_name=field == "train")
     if is_parted and field == "train" and find_split(wanted, splits, config=config) is not None:
         return _parted("train", splits)
+    is_there = find_split(wanted, splits, config=config) is not None
+    if is_parted and not is_there and field not in section.model_fields_set:
+        return _parted("train" if field == "train" else "held-out", splits)
+    return _choose_whole(section, field, splits, source=source, config=config)
+
+
+def _choose_whole(
+    section: DataSection, field: str, splits: Sequence[str], *, source: str, config: str
+) -> Choice:
+    wanted = str(getattr(section, field))
     if field in section.model_fields_set or find_split(wanted, splits, config=config) is not None:
         return choose_named(wanted, splits, source=source, config=config)
-    if is_parted:
-        return _parted("train" if field == "train" else "held-out", splits)
     return _choose_similar(field, wanted, splits, source)
+
+
+def _parts_training(section: DataSection, splits: Sequence[str]) -> bool:
+    """Tell whether rows are to be held out of a training split that has others beside it."""
+    asked = HELD_OUT in (section.eval, section.dev)
+    return asked and not _has_one_use(splits) and find_split(HELD_OUT, splits) is None
 
 
 def _has_one_use(splits: Sequence[str]) -> bool:

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 import torch
 from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt
 from peft import PeftModel
-from peft.utils.integrations import dequantize_bnb_weight
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from whisper_peft.model.companions import save_companions
 from whisper_peft.model.loading import Whisper
+from whisper_peft.model.rounded_weights import dequantized
 
 TIED = "proj_out.weight"
 """The output projection, which is the token embedding and is stored once."""
@@ -75,7 +74,7 @@ def write_dequantized_base(whisper: Whisper, folder: Path) -> None:
 def dequantized_state(core: nn.Module) -> dict[str, Tensor]:
     """Return every weight of a model in fp32 on the CPU, what is quantised as it is multiplied with."""
     quantized = {
-        f"{name}.weight": _dequantized(layer)
+        f"{name}.weight": dequantized(layer)
         for name, layer in core.named_modules()
         if isinstance(layer, Linear8bitLt | Linear4bit)
     }
@@ -85,9 +84,3 @@ def dequantized_state(core: nn.Module) -> dict[str, Tensor]:
         if name not in quantized and name != TIED
     }
     return {**plain, **quantized}
-
-
-def _dequantized(layer: Linear8bitLt | Linear4bit) -> Tensor:
-    state = layer.state if isinstance(layer, Linear8bitLt) else None
-    weight: Tensor = dequantize_bnb_weight(cast(nn.Parameter, layer.weight), state=state)
-    return weight.detach().float().cpu().contiguous()

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
-from peft import LoraConfig, PeftConfig, PeftModel, PeftType, get_peft_model
-from transformers import WhisperForConditionalGeneration
+from peft import LoraConfig, PeftConfig, PeftModel, PeftType
 
 from whisper_peft.errors import AdapterError
 from whisper_peft.model.adapter_activity import check_activity
+from whisper_peft.model.adapter_configs import adapter_config
 from whisper_peft.model.adapter_folders import (
     adapter_state,
     fill_adapter,
-    is_adapter_folder,
     read_adapter_config,
     read_adapter_state,
     refuse_other_size,
     write_adapter,
 )
-from whisper_peft.model.adapter_targets import target_modules
+from whisper_peft.model.adapter_starts import start_at_rounding, wrapped
 from whisper_peft.model.fused_lora import fuse_lora
 from whisper_peft.model.library_noise import no_false_alarms_of_peft
 from whisper_peft.model.weights import read_weights
@@ -82,9 +80,12 @@ def attach_adapter(whisper: Whisper, section: AdapterSection, *, seed: int) -> T
     if section.method == "full":
         return _unfreeze(whisper)
     config = adapter_config(whisper.core, section)
+    _refuse_unrounded(whisper, section)
     model = _attach(whisper, config, seed=seed)
     if section.init is not None:
         fill_adapter(model, read_adapter_state(section.init), section.init)
+    elif section.init_lora_weights == "loftq":
+        start_at_rounding(whisper, model)
     _refuse_strays(model)
     whisper.model = model
     return _summary(
@@ -105,6 +106,7 @@ def check_adapter(whisper: Whisper, section: AdapterSection) -> None:
         _refuse_rounded(whisper)
         return
     _refuse_unfit(whisper, adapter_config(whisper.core, section))
+    _refuse_unrounded(whisper, section)
     if section.init is not None:
         refuse_other_size(whisper.core, read_adapter_state(section.init), section.init)
 
@@ -179,64 +181,21 @@ def _unfreeze(whisper: Whisper) -> TrainableSummary:
     return _summary(whisper, "every weight")
 
 
-def adapter_config(core: WhisperForConditionalGeneration, section: AdapterSection) -> PeftConfig:
-    """Return the adapter's config: of the folder to go on from, the one given, or LoRA by the fields.
-
-    Args:
-        core: The model that it is for; its weights are not read.
-        section: What is wanted.
-
-    Raises:
-        AdapterError: If the section does not fit the model.
-    """
-    if section.init is not None:
-        if not is_adapter_folder(section.init):
-            raise AdapterError(
-                f"adapter.init is {section.init}",
-                "the folder has no adapter_config.json",
-                "give the adapter/ folder of a run",
-            )
-        config = read_adapter_config(section.init)
-        config.inference_mode = False
-        return config
-    if section.config is not None:
-        return _given_config(core, section)
-    return LoraConfig(
-        r=section.r,
-        lora_alpha=section.lora_alpha,  # type: ignore[arg-type]  # PEFT only multiplies by it
-        lora_dropout=section.lora_dropout,
-        target_modules=target_modules(section.targets, core),
-        use_rslora=section.use_rslora,
-        use_dora=section.use_dora,
-    )
-
-
-def _given_config(core: WhisperForConditionalGeneration, section: AdapterSection) -> PeftConfig:
-    if not isinstance(section.config, PeftConfig):
-        raise AdapterError(
-            f"adapter.config is a {type(section.config).__name__}",
-            "an adapter is described by a peft.PeftConfig",
-            "give one, such as peft.LoraConfig(r=8)",
-        )
-    config = copy.deepcopy(section.config)
-    if config.is_prompt_learning:
-        raise AdapterError(
-            f"adapter.config is a {type(config).__name__}",
-            "it prepends learned text embeddings, and Whisper's input is sound",
-            "use one that adapts weights, such as peft.LoraConfig, AdaLoraConfig or IA3Config",
-        )
-    config.task_type = None
-    if getattr(config, "target_modules", None) is None:
-        config.target_modules = target_modules(section.targets, core)  # type: ignore[attr-defined]
-    return config
-
-
 def _refuse_unfit(whisper: Whisper, config: PeftConfig) -> None:
     if whisper.quantize == "int8" and isinstance(config, LoraConfig) and config.use_dora:
         raise AdapterError(
             "adapter.use_dora with model.quantize int8",
             "PEFT drops the int8 scales when it weighs the layers, and the next step or generation crashes",
             "use --model.quantize nf4, or leave DoRA out",
+        )
+
+
+def _refuse_unrounded(whisper: Whisper, section: AdapterSection) -> None:
+    if section.init_lora_weights == "loftq" and whisper.quantize == "none":
+        raise AdapterError(
+            "adapter.init_lora_weights is loftq and model.quantize is none",
+            "it starts in what rounding took away, and nothing is rounded",
+            "use --model.quantize nf4 or int8, or --adapter.init-lora-weights pissa",
         )
 
 
@@ -249,7 +208,7 @@ def _attach(whisper: Whisper, config: PeftConfig, *, seed: int) -> PeftModel:
     try:
         with torch.random.fork_rng(devices), no_false_alarms_of_peft():
             torch.manual_seed(seed)
-            model = cast(PeftModel, get_peft_model(whisper.core, config, autocast_adapter_dtype=True))
+            model = wrapped(whisper, config)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise AdapterError(
             f"PEFT cannot attach this {_kind(config)} adapter to Whisper",

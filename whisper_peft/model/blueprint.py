@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from peft import get_peft_model
+from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from whisper_peft.errors import AdapterError, ModelError
-from whisper_peft.model.adapters import adapter_config
+from whisper_peft.model.adapter_configs import adapter_config
 from whisper_peft.model.checkpoints import HUB_NAMES, hub_name, size_of
 from whisper_peft.model.ctranslate2_format import ctranslate2_config
 from whisper_peft.model.hub import cached_folder, weight_files
@@ -254,6 +254,8 @@ def _with_adapter(core: WhisperForConditionalGeneration, section: AdapterSection
         return core
     config = copy.deepcopy(adapter_config(core, section))
     config.base_model_name_or_path = None  # this one has no name, and PEFT warns where names differ
+    if isinstance(config, LoraConfig):
+        config.init_lora_weights = True  # other starts are found from weights, and there are none
     try:
         with no_false_alarms_of_peft():
             return get_peft_model(core, config)

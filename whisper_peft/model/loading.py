@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import nn
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
-from whisper_peft.errors import ModelError
+from whisper_peft.errors import AdapterError, ModelError
 from whisper_peft.model.adapter_bases import find_base
 from whisper_peft.model.adapter_folders import (
     find_adapter_folder,
@@ -151,6 +151,8 @@ def _load_run(folder: Path, section: ModelSection) -> Whisper:
     if (folder / "model").is_dir():
         return load_whisper(recorded.model_copy(update={"name": str(folder / "model")}))
     if is_adapter_folder(folder / "adapter"):
+        if "name" not in section.model_fields_set:  # a merge names the base that it has chosen
+            _refuse_other_base(folder, content, recorded)
         whisper = _load_adapted(folder / "adapter", recorded)
         if TargetSection.model_validate(content.get("targets", {})).no_speech:
             allow_empty_text(whisper.generation_config)
@@ -160,6 +162,17 @@ def _load_run(folder: Path, section: ModelSection) -> Whisper:
         "it has neither adapter/ nor model/",
         f"finish it: whisper-peft finetune {folder / 'recipe.yaml'} --resume --output-dir {folder}",
     )
+
+
+def _refuse_other_base(folder: Path, content: dict[str, Any], recorded: ModelSection) -> None:
+    """Refuse float weights for an adapter that also holds what rounding took from them."""
+    start = (content.get("adapter") or {}).get("init_lora_weights")
+    if start == "loftq" and recorded.quantize == "none":
+        raise AdapterError(
+            f"the run {folder} started in what rounding took away (adapter.init_lora_weights loftq)",
+            "the float weights still have it, and would get it twice",
+            f"leave model.quantize as it was, or first: whisper-peft merge {folder} --base dequantized",
+        )
 
 
 def _load_adapted(folder: Path, section: ModelSection) -> Whisper:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from whisper_peft.data.mixing_shares import refuse_unfit_mix
 from whisper_peft.deploy.merging import refuse_unquantized
-from whisper_peft.errors import RecipeError
+from whisper_peft.errors import MergeError, RecipeError
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.cache_choice import refuse_unfit_cache
 
@@ -20,7 +20,29 @@ def refuse_contradictions(recipe: Recipe) -> None:
     refuse_unfit_cache(recipe)
     refuse_unfit_mix(recipe.data)
     if recipe.merge.enabled and recipe.adapter.method != "full":
-        refuse_unquantized(recipe.merge.base, recipe.model)
+        refuse_unfit_base(recipe)
+
+
+def refuse_unfit_base(recipe: Recipe) -> None:
+    """Refuse a base to merge into that is not the one beside which the adapter learns.
+
+    Raises:
+        MergeError: With the base to choose instead.
+    """
+    base, start = recipe.merge.base, recipe.adapter.init_lora_weights
+    refuse_unquantized(base, recipe.model)
+    if start == "loftq" and base == "float":
+        raise MergeError(
+            "merge.base is float and adapter.init_lora_weights is loftq",
+            "the adapter also holds what rounding took away, and the float weights still have it",
+            "use --base dequantized (merge.base dequantized in a recipe)",
+        )
+    if start == "pissa" and base == "dequantized":
+        raise MergeError(
+            "merge.base is dequantized and adapter.init_lora_weights is pissa",
+            "what was rounded is what the start left of the weights, which are no model by themselves",
+            "use --base float (merge.base float in a recipe)",
+        )
 
 
 def _refuse_idle_patience(recipe: Recipe) -> None:

@@ -23,6 +23,7 @@ from whisper_peft.evaluation.transcript_formats import (
 from whisper_peft.evaluation.transcription import find_recordings, transcribe_files
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import ContextChoice, read_figures, write_figures
+from whisper_peft.pipeline.contradictions import refuse_unfit_base
 from whisper_peft.pipeline.mixed_speech import open_mixed_evals
 from whisper_peft.pipeline.nearest_language import settle_language
 from whisper_peft.pipeline.probing import with_probes
@@ -165,6 +166,7 @@ def merge(
     asked = {"max_logit_difference": max_logit_difference, "clips": clips, "base": base, "scale": scale}
     given = {name: value for name, value in asked.items() if value is not None}
     recipe = apply_overrides(read_recipe(folder / RECIPE_FILE), {"merge": given})
+    refuse_unfit_base(recipe)
     merged = merge_adapter(
         folder,
         recipe.model,

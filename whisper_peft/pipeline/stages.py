@@ -59,6 +59,7 @@ from whisper_peft.pipeline.stored_scores import (
     source_difference_intervals,
 )
 from whisper_peft.pipeline.training_seen import training_seen
+from whisper_peft.recipe.adapter_names import adapter_name
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.reporting.figures import reasons
@@ -123,9 +124,7 @@ class Finetuning:
         before = self._score_before(whisper, speech, rows)
         learning = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed).sentence()
         self.say(learning)
-        section = recipe.adapter
-        method = section.method if section.config is None else type(section.config).__name__
-        self._note(adapter=AdapterRecord(method=method, trainable=learning))
+        self._note(adapter=AdapterRecord(method=adapter_name(recipe.adapter), trainable=learning))
         with self.clock("train"):
             trained = self._train(whisper, speech, rows)
             self._save(whisper)

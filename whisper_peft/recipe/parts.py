@@ -205,6 +205,17 @@ def lora(section: AdapterSection) -> Part:
     return _setting({"adapter": section, "adapter.method": "lora"})
 
 
+@_takes_fields("adapter", AdapterSection)
+def adapter(section: AdapterSection) -> Part:
+    """Choose what learns by its method: lora, adalora, ia3, vera or full.
+
+    Example:
+        >>> adapter(method="vera", r=256)(Recipe()).adapter.method
+        'vera'
+    """
+    return _setting({"adapter": section})
+
+
 def full() -> Part:
     """Learn every weight.
 

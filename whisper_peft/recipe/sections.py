@@ -96,7 +96,10 @@ class DataSection(SpeechFields):
     eval: str = "validation.clean"
     """Split to score before and after. Nothing is chosen on it."""
     dev: str | None = None
-    """Split for choosing the best step (eval.steps). None: the eval split, and the report says so."""
+    """Split for choosing the best step (eval.steps), or held-out: a tenth of the training rows, not learned
+    then. None: the eval split, and the report says so."""
+    train_share: float = Field(1.0, gt=0, le=1)
+    """Share of the training split to learn from, whole speakers; smaller shares lie within larger ones."""
     min_duration_s: float = Field(0.1, ge=0)
     """Shorter recordings are skipped and counted. Seconds."""
     max_duration_s: float = Field(30.0, gt=0, le=30)
@@ -225,10 +228,10 @@ class TargetSection(Section):
 class AdapterSection(Section):
     """Which weights learn."""
 
-    method: Literal["lora", "full"] = "lora"
-    """LoRA (Hu et al., 2021), or full fine-tuning of every weight as the baseline."""
+    method: Literal["lora", "adalora", "ia3", "vera", "full"] = "lora"
+    """lora; adalora: ranks move to where they matter; ia3 and vera: vectors only; full: every weight."""
     r: int = Field(32, ge=1)
-    """Rank of the update matrices."""
+    """Rank of the update matrices; of adalora their mean at the end, of vera that of the shared matrices."""
     lora_alpha: float = Field(64, gt=0)
     """Scale of the update: it is multiplied by lora_alpha / r (or / sqrt(r) with use_rslora)."""
     lora_dropout: float = Field(0.0, ge=0, lt=1)
@@ -239,6 +242,9 @@ class AdapterSection(Section):
     """Rank-stabilised scale (Kalajdzievski, 2023)."""
     use_dora: bool = False
     """Weight-decomposed update (Liu et al., 2024)."""
+    init_lora_weights: Literal["zero", "pissa", "eva", "loftq"] = "zero"
+    """Where lora starts. pissa: in W's largest directions. eva: in those of your speech. loftq: in what int8
+    or nf4 took away."""
     init: Path | None = None
     """Adapter folder to train on from, instead of a fresh one."""
     config: Any = None

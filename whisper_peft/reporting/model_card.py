@@ -14,6 +14,7 @@ from huggingface_hub import ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from whisper_peft.recipe.adapter_names import adapter_name
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting import figures, health_views
@@ -40,6 +41,13 @@ from transformers import pipeline
 speech, sampling_rate = soundfile.read("speech.flac")  # mono, 16 kHz
 recogniser = pipeline("automatic-speech-recognition", model={folder})
 print(recogniser({{"raw": speech, "sampling_rate": sampling_rate}}, generate_kwargs={arguments})["text"])"""
+
+FASTER_WHISPER = """\
+from faster_whisper import WhisperModel
+
+model = WhisperModel("{folder}/ctranslate2-float16", compute_type="default")
+segments, _ = model.transcribe("speech.flac"{arguments})
+print("".join(segment.text for segment in segments))"""
 
 PEFT = """\
 from peft import PeftModel
@@ -130,6 +138,7 @@ def render_model_card(report: RunReport, recipe: Recipe, published: Publication 
         if recipe.eval.audio_context == "full"
         else "as much context as speech",
         snippets=[(title, Markup(code)) for title, code in _snippets(report, recipe, published)],
+        elsewhere=[(kind, title, Markup(code)) for kind, title, code in _elsewhere(recipe, published)],
     )
     return re.sub(r"\n{3,}", "\n\n", text).lstrip()
 
@@ -212,8 +221,7 @@ def _language_code(report: RunReport, recipe: Recipe) -> str | None:
 def _base_sentence(recipe: Recipe) -> str:
     held = "" if recipe.model.quantize == "none" else f", its frozen weights held in {recipe.model.quantize}"
     language = f" for {recipe.model.language}" if recipe.model.language else ""
-    method = {"lora": "LoRA", "full": "full fine-tuning"}[recipe.adapter.method]
-    return f"{recipe.model.name}, fine-tuned{language} by {method}{held}."
+    return f"{recipe.model.name}, fine-tuned{language} by {adapter_name(recipe.adapter)}{held}."
 
 
 def _snippets(report: RunReport, recipe: Recipe, published: Publication | None) -> Iterator[tuple[str, str]]:
@@ -239,6 +247,28 @@ def _snippets(report: RunReport, recipe: Recipe, published: Publication | None) 
             "With peft, from the adapter on its base model:",
             PEFT.format(base=json.dumps(recipe.model.name), adapter=adapter),
         )
+
+
+def _elsewhere(recipe: Recipe, published: Publication | None) -> Iterator[tuple[str, str, str]]:
+    """Yield how to use it in runtimes that read other files: kind of code, a sentence, and the code."""
+    where, speech = ".", ""
+    if published is not None:
+        where = "adapter" if published.what == "adapter" else published.repo
+        speech = " --data.source my/speech --data.eval test"
+    folder = "exports"
+    yield (
+        "bash",
+        "faster-whisper and whisper.cpp read files of their own. Making them compares each with this model, "
+        "on real speech and in its own runtime; nothing of that is measured here:",
+        f"whisper-peft export {where} --format ctranslate2 ggml --output-dir {folder}{speech}",
+    )
+    language = _spoken(recipe).get("language")
+    told = f", language={json.dumps(language)}" if language else ""
+    task = ', task="translate"' if recipe.model.task == "translate" else ""
+    yield "python", "With faster-whisper:", FASTER_WHISPER.format(folder=folder, arguments=told + task)
+    words = [f" -l {language}" if language else "", " -tr" if recipe.model.task == "translate" else ""]
+    model = f"{folder}/ggml-f16/ggml-model.bin"
+    yield "bash", "With whisper.cpp:", f"whisper-cli -m {model}{''.join(words)} speech.wav"
 
 
 def _spoken(recipe: Recipe) -> dict[str, str]:

@@ -127,7 +127,7 @@ class AdapterRecord(Record):
     """Which weights learned."""
 
     method: str
-    """LoRA, full, or the type of the PEFT configuration."""
+    """Its name, such as LoRA or full fine-tuning, or the type of the PEFT configuration."""
     trainable: str
     """One sentence: how many parameters learned, and which."""
     updates: WeightUpdates | None = None

@@ -80,6 +80,13 @@ class Gradients:
             self._sum_over_processes()
         return summed, state.micro_batch_parts > before
 
+    @torch.no_grad()
+    def hear(self, batches: Sequence[Batch], state: RunState) -> None:
+        """Run micro-batches forward and nothing else."""
+        for batch in batches:
+            for part in parts_of(batch, self._parts(batch, state)):
+                self._loss(part)
+
     def agree(self, state: RunState) -> None:
         """Deal micro-batches into as many parts on all processes: a resumed run knows of one number."""
         if self.accelerator.num_processes > 1:

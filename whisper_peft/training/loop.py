@@ -47,6 +47,7 @@ from whisper_peft.training.plan import TrainingPlan
 from whisper_peft.training.processes import total_over_processes
 from whisper_peft.training.rank_allocation import record_ranks
 from whisper_peft.training.run_checkpoints import RunCheckpoints
+from whisper_peft.training.speech_start import start_at_speech
 from whisper_peft.types import EncoderCacheUse, EvalResult, TrainResult, Utterance
 
 logger = logging.getLogger(__name__)
@@ -128,6 +129,8 @@ class Training:
         if self.recipe.targets.no_speech:
             allow_empty_text(self.whisper.generation_config)
         self.whisper.model.train()
+        if resume_from is None and self.recipe.adapter.init_lora_weights == "eva":
+            start_at_speech(self.gradients, self._batches(), self.state)
         with self.interruption:
             stopped_by = self._steps()
         if stopped_by != "interrupt":

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from whisper_peft.errors import RecipeError
 
+WARM_SHARE, STEADY_SHARE = 0.1, 0.3
+"""Shares of a run before the ranks begin to fall and after they have fallen, where its config names none."""
+
 
 def adalora(model: nn.Module) -> AdaLoraModel | None:
     """Return the AdaLoRA adapter of a model, if it has one."""
@@ -22,10 +25,14 @@ def adalora(model: nn.Module) -> AdaLoraModel | None:
 def plan_ranks(tuner: AdaLoraModel, total_steps: int) -> None:
     """Let the rank budget fall over this run's own length, whatever `total_step` was guessed.
 
+    Without `tinit` and `tfinal` it falls after the first tenth and before the last three.
+
     Raises:
         RecipeError: If the run is too short for the budget to fall.
     """
     config = _config(tuner)
+    if not config.tinit and not config.tfinal:  # PEFT's defaults: nobody has said when
+        config.tinit, config.tfinal = int(WARM_SHARE * total_steps), int(STEADY_SHARE * total_steps)
     if config.tinit >= total_steps - config.tfinal:
         raise RecipeError(
             f"adapter.config has tinit {config.tinit} and tfinal {config.tfinal}",

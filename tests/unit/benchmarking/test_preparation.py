@@ -79,7 +79,12 @@ def test_augmentation_is_left_out_and_said(recipe, narrow_model, tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("adapter.method", "full"), ("model.quantize", "int8"), ("train.optimizer", "adamw-8bit")],
+    [
+        ("adapter.method", "full"),
+        ("adapter.init_lora_weights", "eva"),
+        ("model.quantize", "int8"),
+        ("train.optimizer", "adamw-8bit"),
+    ],
 )
 def test_what_the_reference_cannot_do_is_refused(recipe, narrow_model, tmp_path, field, value):
     with pytest.raises(BenchmarkError, match=f"{field} is {value} - the reference trains a fresh LoRA"):

@@ -50,11 +50,37 @@ def test_table_equals_the_report(run_folder: Path) -> None:
 
 def test_code_of_the_card_is_python(run_folder: Path) -> None:
     snippets = code(card(run_folder), "python")
-    assert len(snippets) == 2
+    assert len(snippets) == 3
     for snippet in snippets:
         compile(snippet, "README.md", "exec")
     assert '"language": "fr"' in snippets[0]
     assert 'from_pretrained("openai/whisper-base")' in snippets[1]
+
+
+def test_other_runtimes_get_files_in_the_language_of_the_run(run_folder: Path) -> None:
+    text = card(run_folder)
+    exported = "whisper-peft export . --format ctranslate2 ggml --output-dir exports"
+    whisper_cpp = "whisper-cli -m exports/ggml-f16/ggml-model.bin -l fr speech.wav"
+    assert code(text, "bash") == ["whisper-peft transcribe . speech.flac", exported, whisper_cpp]
+    faster_whisper = code(text, "python")[2]
+    assert 'WhisperModel("exports/ctranslate2-float16"' in faster_whisper
+    assert 'model.transcribe("speech.flac", language="fr")' in faster_whisper
+
+
+def test_english_only_checkpoints_and_translations_are_told_to_other_runtimes(run_folder: Path) -> None:
+    (run_folder / RECIPE).write_text("name: en\nmodel: {name: openai/whisper-tiny.en}\n")
+    assert 'model.transcribe("speech.flac")' in card(run_folder)
+    assert "ggml-model.bin speech.wav" in card(run_folder)
+    translating = "{name: openai/whisper-base, language: fr, task: translate}"
+    (run_folder / RECIPE).write_text(f"name: fr\nmodel: {translating}\n")
+    assert 'language="fr", task="translate")' in card(run_folder)
+    assert "-l fr -tr speech.wav" in card(run_folder)
+
+
+@pytest.mark.parametrize("fields", ["{method: ia3}", "{use_dora: true, init_lora_weights: eva}"])
+def test_the_method_is_called_by_its_name(run_folder: Path, fields: str) -> None:
+    (run_folder / RECIPE).write_text(f"name: x\nadapter: {fields}\n")
+    assert {"{method: ia3}": "by IA3."}.get(fields, "by DoRA, EVA.") in card(run_folder)
 
 
 def test_english_only_checkpoint_gets_no_language(run_folder: Path) -> None:
