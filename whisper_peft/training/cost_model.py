@@ -116,8 +116,8 @@ def step_terms(
 
     Args:
         blueprint: Model and adapter.
-        loads: What is computed at once, one after the other, in each step that was looked at. Beside the gaps
-            that one part leaves in the heap the next ones find too little room.
+        loads: What is computed at once, one after the other, in each step that was looked at. The other
+            parts of a step leave gaps in the heap into which the heaviest does not fit.
         arithmetic: How it computes.
         steps: Optimiser steps of the whole run.
     """
@@ -129,8 +129,9 @@ def step_terms(
         "logits": projection(blueprint, heaviest, arithmetic).total,
         f"live {kind}": _live(blueprint, heaviest, arithmetic),
     }
-    if len(parts) > len(loads):
-        terms[f"live again {kind}"] = terms[f"live {kind}"] * (1 - len(loads) / len(parts))
+    beside = 1 - heaviest.positions * len(loads) / sum(load.positions for load in parts)
+    if beside > 0:
+        terms[f"live again {kind}"] = terms[f"live {kind}"] * beside
     if arithmetic.attends_plainly:
         clips = sum(len(load.windows) for load in parts) / len(loads)
         met = steps * (KERNELS_PER_CLIP * clips + KERNELS_PER_STEP)

@@ -12,6 +12,7 @@ from whisper_peft.pipeline.forecasting import check
 from whisper_peft.pipeline.speech import open_speech
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.reporting.run_report import ForecastRecord
+from whisper_peft.training.machine_speed import MachineSpeed
 
 GIB = 2**30
 
@@ -44,10 +45,18 @@ def test_a_plan_tells_steps_memory_time_and_disk(root, monkeypatch):
     assert json.loads(json.dumps(plan.to_dict()))["fits"]
 
 
+@pytest.fixture
+def steady(monkeypatch):
+    """A machine that other work makes no slower from one plan to the next."""
+    speed = MachineSpeed(products_per_second=2e11, fresh_bytes_per_second=3.6e9)
+    monkeypatch.setattr("whisper_peft.pipeline.forecasting.measure_speed", lambda *told: speed)
+
+
 def stages_of(root, model=BASE, **sections):
     return check("lora-librispeech", model=model, data=spoken(root), **sections).forecast.stages
 
 
+@pytest.mark.usefixtures("steady")
 def test_the_check_of_the_finished_run_is_planned_by_what_it_hears(root):
     off, quick, full = (stages_of(root, eval={"health": level}) for level in ("off", "quick", "full"))
     assert "health" not in off
@@ -64,6 +73,7 @@ def test_epochs_become_the_steps_that_training_takes(root):
     assert plan.forecast.steps == 3 * -(-144 // 8)
 
 
+@pytest.mark.usefixtures("steady")
 def test_a_mixture_is_planned_with_all_that_is_learned_and_scored(root):
     english = {"source": str(root / "tests/data/prompts/en"), "language": "en", "eval": "test"}
     mix = [{**english, "train": "train", "share": 0.2}, {**english, "train": None, "name": "kept"}]
