@@ -14,7 +14,7 @@ RECIPE = compose(
     int8(),
     librispeech(),
     lora(r=32, lora_alpha=64),
-    schedule(max_steps=1000, batch_size=8, learning_rate=3e-4),
+    schedule(epochs=1, stream_steps=1000, batch_size=8, learning_rate=3e-4),
     name="qlora-librispeech",
 )
 

@@ -100,6 +100,24 @@ def test_computing_less_at_once_takes_no_more_memory(size, precision, seconds):
     assert less.steps == more.steps
 
 
+def test_a_stream_is_planned_for_its_own_number_of_steps():
+    streamed = Material(Rows(ROWS, None), Rows(ROWS[:20], 20))
+    fields = {"train__max_steps": None, "train__epochs": 2, "train__stream_steps": 700}
+    assert planned(material=streamed, **fields).forecast().steps == 700
+    assert planned(**fields).forecast().steps < 700
+
+
+def test_what_is_learned_is_heard_first_where_its_text_is_restored():
+    heard = replace(MATERIAL, restored=frozenset({None}))
+    assert "restore text" not in planned().forecast().stages
+    few, all_of_it, again = (
+        planned(material=heard, train__max_steps=steps).forecast().stages["restore text"].seconds
+        for steps in (2, 8, 80)
+    )
+    assert few < all_of_it
+    assert again == all_of_it
+
+
 def test_a_sample_of_the_rows_is_planned_as_the_whole():
     whole = planned(train__max_steps=None, train__epochs=2).forecast()
     sampled = Material(Rows(ROWS[::2], len(ROWS)), Rows(ROWS[:20:2], 20))

@@ -24,3 +24,10 @@ def test_a_recipe_prints_before_and_after(launch, script, words):
     assert report["train"]["steps"] == 2
     if script == "qlora_librispeech":
         assert report["merge"]["quantized_max_logit_difference"] > 0
+
+
+def test_the_accented_recipe_tells_what_it_gained_and_what_it_kept(launch):
+    done = launch("accented", "run", *STEPS, "--data.mix", f"{launch.manifest}=50%", "name=kept")
+    assert "WER after:" in done.stdout
+    assert "other speech  kept (50.0 % of an epoch)" in done.stdout
+    assert launch.report("run")["evaluation"]["source_difference_intervals"]["kept"]

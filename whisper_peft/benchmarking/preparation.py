@@ -115,6 +115,9 @@ def prepare(
             "both sides read the same rows, the reference by their paths",
             "give local speech: a folder, a tar or a manifest",
         )
+    if speech.text_case == "restore":  # which auto may come to
+        plain = _in_sentence_case(plain)
+        speech = open_speech(plain)
     whisper = load_whisper(plain.model.model_copy(update={"precision": "fp32", "device": "cpu"}))
     found = speech.check(whisper)
     kept = found.check.kept if found.check else ()
@@ -144,9 +147,11 @@ def prepare(
 
 def _without_what_only_ours_has(recipe: Recipe) -> Recipe:
     plain = recipe.model_copy(update={"augment": AugmentSection(), "targets": TargetSection()})
-    if recipe.data.text_case != "restore":
-        return plain
-    return plain.model_copy(update={"data": recipe.data.model_copy(update={"text_case": "sentence"})})
+    return _in_sentence_case(plain) if recipe.data.text_case == "restore" else plain
+
+
+def _in_sentence_case(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"text_case": "sentence"})})
 
 
 def _left_out(recipe: Recipe, plain: Recipe) -> Iterator[str]:

@@ -51,13 +51,20 @@ def _case_of(text: str) -> Case:
     return "capitals" if text.isupper() else "lower case" if text.islower() else "mixed case"
 
 
-def choose_text_case(asked: TextCase, style: TextStyle) -> TextCase:
-    """Return the case to train in: the asked one; auto is sentence case for capitals, else as it is.
+def choose_text_case(asked: TextCase, style: TextStyle, *, can_be_heard: bool = True) -> TextCase:
+    """Return the case to train in: the asked one; auto restores capitals, and leaves other text as it is.
+
+    Args:
+        asked: What the recipe says.
+        style: How the corpus writes.
+        can_be_heard: Whether the untuned model can listen to it first; else capitals become sentence case.
 
     Example:
         >>> choose_text_case("auto", text_style(["NORTHANGER ABBEY"]))
-        'sentence'
+        'restore'
     """
     if asked != "auto":
         return asked
-    return "sentence" if style.case == "capitals" else "as-is"
+    if style.case != "capitals":
+        return "as-is"
+    return "restore" if can_be_heard else "sentence"

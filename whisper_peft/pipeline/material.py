@@ -14,8 +14,10 @@ from whisper_peft.data.mixed_sources import mixed_names, open_mixed
 from whisper_peft.data.mixing_shares import mixing_shares
 from whisper_peft.data.sources import Source, open_split
 from whisper_peft.data.splits import Role
+from whisper_peft.data.text_style import choose_text_case, text_style
 from whisper_peft.errors import DataError, WhisperPeftError
 from whisper_peft.evaluation.evaluator import draw_evenly
+from whisper_peft.pipeline.mixed_speech import STYLE_SAMPLE, hears_streams
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.material import Material, Replayed, Rows
 from whisper_peft.training.workload import PREFIX_TOKENS, text_tokens
@@ -63,7 +65,13 @@ def look_at_speech(recipe: Recipe, *, check_language: Callable[[Utterance], obje
     train, scored = (looking.at(role) for role in ROLES)
     beside, scored_too = looking.at_mixed("train"), looking.at_mixed("eval")
     return Looked(
-        Material(train, scored, looking.replayed(train, beside), scored_too),
+        Material(
+            train,
+            scored,
+            looking.replayed(train, beside),
+            scored_too,
+            looking.restored(train, beside),
+        ),
         tuple(looking.sentences),
         tuple(looking.problems),
         tuple(looking.notes),
@@ -109,6 +117,23 @@ class _Looking:
             return {}
         pairs = zip(beside.items(), shares[1:], strict=True)
         return {name: Replayed(rows, share / shares[0]) for (name, rows), share in pairs}
+
+    def restored(self, main: Rows, beside: Mapping[str, Rows]) -> frozenset[str | None]:
+        """Return the sources whose text is restored, by their names; None is the main one."""
+        learned: dict[str | None, Rows] = {None: main}
+        learned.update(beside)
+        data, hears = self.recipe.data, hears_streams(self.recipe)
+        names = (None, *(self._tried(lambda: mixed_names(data.mix)) or ()))
+        asked = {name: one.text_case for name, one in zip(names, (data, *data.mix), strict=False)}
+        styles = {
+            name: text_style(row.text for row in rows.seen[:STYLE_SAMPLE]) for name, rows in learned.items()
+        }
+        return frozenset(
+            name
+            for name, rows in learned.items()
+            if choose_text_case(asked[name], styles[name], can_be_heard=hears or rows.count is not None)
+            == "restore"
+        )
 
     def _tried(self, action: Callable[[], T]) -> T | None:
         try:

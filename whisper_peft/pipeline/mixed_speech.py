@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,13 +16,18 @@ from whisper_peft.data.mixing import Ingredient
 from whisper_peft.data.mixing_shares import mixing_shares
 from whisper_peft.data.sources import Source
 from whisper_peft.data.text_style import TextCase, TextStyle, choose_text_case, text_style
-from whisper_peft.recipe.sections import DataSection, MixedSource
+from whisper_peft.recipe.sections import DataSection, MixedSource, Recipe
 from whisper_peft.reporting.figures import percent
 from whisper_peft.reporting.run_report import MixedRecord
 from whisper_peft.types import Utterance
 
 STYLE_SAMPLE = 100
 """Transcripts that are looked at to tell how a corpus writes."""
+
+
+def hears_streams(recipe: Recipe) -> bool:
+    """Tell whether the untuned model can listen to a stream while a run goes on: one process, an adapter."""
+    return recipe.adapter.method != "full" and int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,14 @@ class MixedSpeech:
         name: Its name in the mixture.
         train: Its rows to learn from; None where it is only scored.
         eval: Its rows to score; None where they are not.
+        hears_streams: Whether the untuned model can listen to a stream while the run goes on.
     """
 
     mixed: MixedSource
     name: str
     train: NamedSource | None
     eval: NamedSource | None
+    hears_streams: bool = True
 
     @cached_property
     def text_style(self) -> TextStyle:
@@ -48,7 +56,8 @@ class MixedSpeech:
     @property
     def text_case(self) -> TextCase:
         """The case that its training text is put in."""
-        return choose_text_case(self.mixed.text_case, self.text_style)
+        can_be_heard = self.hears_streams or self.train is None or not self.train.is_stream
+        return choose_text_case(self.mixed.text_case, self.text_style, can_be_heard=can_be_heard)
 
     def sentences(self) -> Iterator[str]:
         """Yield what was opened, a line for each split, and how its text is learned."""
@@ -67,8 +76,12 @@ class MixedSpeech:
         return self.mixed.model_copy(update=found)
 
 
-def open_mixed_speech(section: DataSection) -> tuple[MixedSpeech, ...]:
+def open_mixed_speech(section: DataSection, *, hears_streams: bool = True) -> tuple[MixedSpeech, ...]:
     """Open the sources of `data.mix`.
+
+    Args:
+        section: The main source, with the others in `mix`.
+        hears_streams: Whether the untuned model can listen to a stream while the run goes on.
 
     Raises:
         RecipeError: If two sources were given one name.
@@ -81,6 +94,7 @@ def open_mixed_speech(section: DataSection) -> tuple[MixedSpeech, ...]:
             names[place],
             None if mixed.train is None else open_mixed(section, place, "train"),
             None if mixed.eval is None else open_mixed(section, place, "eval"),
+            hears_streams,
         )
         for place, mixed in enumerate(section.mix)
     )

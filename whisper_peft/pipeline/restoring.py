@@ -25,6 +25,7 @@ from whisper_peft.data.restoration import restore_text, word_key, written_words
 from whisper_peft.data.stream_pools import StreamPlace
 from whisper_peft.errors import AudioError, RecipeError
 from whisper_peft.evaluation.generation import check_language, generate_transcripts
+from whisper_peft.measuring import StageClock
 from whisper_peft.model.loading import Whisper
 from whisper_peft.pipeline.checked_stream import CheckedStream
 from whisper_peft.pipeline.speech import TrainingRows
@@ -175,6 +176,7 @@ def restore_rows(
     folder: Path,
     accelerator: Accelerator,
     console: Console,
+    clock: StageClock,
 ) -> TrainingRows:
     """Return the rows to learn from, with restored text where their source wants it.
 
@@ -188,6 +190,7 @@ def restore_rows(
         folder: The run folder, where transcripts are kept.
         accelerator: This process among the others.
         console: Where the progress is shown.
+        clock: Measures what the listening takes before training begins.
 
     Raises:
         RecipeError: If a stream is to be heard by a model that changes, or by several processes.
@@ -217,7 +220,8 @@ def restore_rows(
         if isinstance(utterances, CheckedStream):
             _refuse_unfit_stream(recipe, accelerator.num_processes)
             return RestoredStream(utterances.source, utterances.labeller, recipe, restorer=restorer)
-        return _restore_local(restorer, list(utterances), wanted, console)
+        with clock("restore text" if source is None else f"restore text of {source}"):
+            return _restore_local(restorer, list(utterances), wanted, console)
 
     return replace(
         rows,
@@ -246,13 +250,15 @@ def _restore_local(
 
 
 def rows_in_plan(recipe: Recipe, rows: TrainingRows, whisper: Whisper, processes: int) -> set[str] | None:
-    """Return the ids of the rows that a run takes steps with; None where it may be all of them."""
-    if rows.mixed or not isinstance(rows.utterances, Sequence):
+    """Return the ids of the rows that a run takes steps with; None where some are streamed."""
+    plan = TrainingPlan(recipe, rows.learned(recipe.train.seed), rows.collator, whisper.config, processes)
+    if plan.every_row is None:
         return None
-    plan = TrainingPlan(recipe, rows.utterances, rows.collator, whisper.config, processes)
+    known = {row.id for row in plan.every_row}
     # and of one step more: restored text is longer by its marks, which moves steps by a row or two
     steps = itertools.islice(plan.steps(epoch=0, skip=0), plan.total_steps + 1)
-    return {row.id for step in steps for row in step.utterances}
+    ids = {row.id for step in steps for row in step.utterances}
+    return {name if name in known else name.rpartition("#")[0] for name in ids}  # of a later pass: ID#2
 
 
 def _refuse_unfit_stream(recipe: Recipe, processes: int) -> None:

@@ -31,6 +31,7 @@ from whisper_peft.pipeline.mixed_speech import (
     MixedRows,
     MixedSpeech,
     check_mixed,
+    hears_streams,
     mixed_records,
     open_mixed_speech,
 )
@@ -127,12 +128,15 @@ class Speech:
     @property
     def text_case(self) -> TextCase:
         """The case that the training text is put in."""
-        return choose_text_case(self.recipe.data.text_case, self.text_style)
+        can_be_heard = not self.train.is_stream or hears_streams(self.recipe)
+        return choose_text_case(self.recipe.data.text_case, self.text_style, can_be_heard=can_be_heard)
 
     @property
     def _hint(self) -> str:
-        chosen = self.recipe.data.text_case == "auto" and self.text_case == "sentence"
-        return "; restore would keep the model's punctuation, for one pass over the speech" if chosen else ""
+        chosen = self.text_case if self.recipe.data.text_case == "auto" else None
+        if chosen == "restore":
+            return "; sentence would spare one pass over the speech"
+        return "; restore needs one process, and an adapter" if chosen == "sentence" else ""
 
     def resolved_recipe(self) -> Recipe:
         """Return the recipe as it runs again, from anywhere: with what was found in the speech."""
@@ -201,7 +205,7 @@ def open_speech(recipe: Recipe) -> Speech:
         DataError: If a source or a split is missing or of no known kind.
         RecipeError: If the sources of a mixture contradict each other.
     """
-    mixed = open_mixed_speech(recipe.data)
+    mixed = open_mixed_speech(recipe.data, hears_streams=hears_streams(recipe))
     return Speech(recipe, open_split(recipe.data, "train"), open_split(recipe.data, "eval"), mixed)
 
 

@@ -121,6 +121,9 @@ class Finetuning:
         recipe = self.recipe
         with self.clock("load"):
             speech, whisper, rows = self._load()
+        rows = restore_rows(
+            rows, whisper, self.recipe, self.folder, self.accelerator, self.console, self.clock
+        )
         before = self._score_before(whisper, speech, rows)
         learning = attach_adapter(whisper, recipe.adapter, seed=recipe.train.seed).sentence()
         self.say(learning)
@@ -170,7 +173,6 @@ class Finetuning:
         rows, notable = looked_over(speech.check(whisper), speech.eval)
         for sentence in (*rows.sentences(), *notable):
             self.say(sentence)
-        rows = restore_rows(rows, whisper, self.recipe, self.folder, self.accelerator, self.console)
         if self.is_main:
             write_recipe(speech.resolved_recipe(), self.folder / RECIPE_FILE)
         gpu = torch.cuda.get_device_name() if whisper.device.type == "cuda" else None

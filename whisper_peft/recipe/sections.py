@@ -64,7 +64,7 @@ class SpeechFields(Section):
     speaker_column: str | None = None
     """Column that holds the speaker of each row. None: `speaker_id` where there is one."""
     text_case: Literal["auto", "as-is", "lower", "sentence", "restore"] = "auto"
-    """sentence: lower, first a capital. restore: as the base model writes it. auto: sentence if CAPITALS."""
+    """sentence: lower, first a capital. restore: as the base model writes it. auto: restore if CAPITALS."""
 
 
 class MixedSource(SpeechFields):
@@ -258,6 +258,8 @@ class TrainSection(Section):
     """Optimiser steps. None: as many as `epochs` takes."""
     epochs: float = Field(3.0, gt=0)
     """Passes over the training split, where max_steps is not given."""
+    stream_steps: int | None = Field(None, ge=1)
+    """Steps where the split is a stream, whose epochs cannot be counted, and max_steps is not given."""
     batch_size: int = Field(8, ge=1)
     """Utterances in a micro-batch on each process, on average: batches hold equal work, not equally many."""
     batch_seconds: float | None = Field(None, gt=0)

@@ -50,12 +50,14 @@ class Material:
         scored: Rows to score.
         replayed: What is learned beside them, by the name of its source.
         scored_too: What is scored beside them, likewise.
+        restored: Sources whose text is restored, so that the untuned model hears them; None is the main one.
     """
 
     train: Rows
     scored: Rows
     replayed: Mapping[str, Replayed] = field(default_factory=dict)
     scored_too: Mapping[str, Rows] = field(default_factory=dict)
+    restored: frozenset[str | None] = frozenset()
 
     def learned(self, seed: int) -> Sequence[Utterance] | Mixture:
         """Return what the steps are made of."""

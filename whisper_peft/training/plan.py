@@ -16,7 +16,7 @@ from whisper_peft.data.stream_pools import StreamPlace
 from whisper_peft.data.windowing import Windowing
 from whisper_peft.data.work import WorkModel
 from whisper_peft.errors import DataError, RecipeError
-from whisper_peft.recipe.sections import Recipe
+from whisper_peft.recipe.sections import Recipe, TrainSection
 from whisper_peft.types import Utterance
 
 
@@ -32,7 +32,7 @@ class TrainingPlan:
         world_size: Number of processes.
 
     Raises:
-        RecipeError: If the rows are a stream and `train.max_steps` is not set.
+        RecipeError: If the rows are a stream, and neither `train.max_steps` nor `train.stream_steps` is set.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TrainingPlan:
             ),
         )
         self.steps_per_epoch = self._steps_per_epoch()
-        self.total_steps = section.max_steps or self._steps_of(section.epochs)
+        self.total_steps = section.max_steps or self._steps_of(section)
 
     def steps(self, *, epoch: int, skip: int, place: StreamPlace | None = None) -> Iterator[StepPlan]:
         """Yield steps for as long as they are asked for, from an epoch on, without the first of that epoch.
@@ -123,14 +123,16 @@ class TrainingPlan:
             return None
         return math.ceil(known / self.rows_per_step)
 
-    def _steps_of(self, epochs: float) -> int:
-        if self.steps_per_epoch is None:
+    def _steps_of(self, section: TrainSection) -> int:
+        if self.steps_per_epoch is not None:
+            return max(1, math.ceil(section.epochs * self.steps_per_epoch))
+        if section.stream_steps is None:
             raise RecipeError(
                 "train.max_steps is not set",
                 "the training split is a stream, so the length of an epoch is not known",
                 "give it, such as --train.max-steps 1000",
             )
-        return max(1, math.ceil(epochs * self.steps_per_epoch))
+        return section.stream_steps
 
 
 def work_model(config: WhisperConfig, collator: Collator) -> WorkModel:

@@ -174,8 +174,11 @@ class Planner:
     @cached_property
     def steps(self) -> int:
         """Optimiser steps of the run."""
-        if self.recipe.train.max_steps is not None:
+        section = self.recipe.train
+        if section.max_steps is not None:
             return self.plan.total_steps
+        if self.material.train.count is None and section.stream_steps is not None:
+            return section.stream_steps
         return math.ceil(self.plan.total_steps * self.material.train.scale)
 
     @cached_property
@@ -214,7 +217,7 @@ class Planner:
         short = section.model_copy(update={"audio_context": "cut"})
         tuned_short = self.recipe.train.audio_context != "full" and section.audio_context == "full"
         scored, others = self.material.scored, self.material.scored_too
-        stages = {"load": self._loading()}
+        stages = {"load": self._loading(), **self._restoring()}
         if section.before:
             stages["score before"] = self._scoring(scored, section, adapted=False)
             for name, rows in others.items():
@@ -251,6 +254,20 @@ class Planner:
     def _loading(self) -> StageTerms:
         read = float(weights_held(self.model, self.arithmetic) + FILE_BYTES * self.model.base_weights)
         return StageTerms({"load": 1.0, "loaded": read}, {"opened": 1.0, "loaded": read}, 0, self.arithmetic)
+
+    def _restoring(self) -> dict[str, StageTerms]:
+        """Return what hearing the training speech takes, once, by the model that has learned nothing yet."""
+        section = self.recipe.eval.model_copy(update={"max_utterances": None, "audio_context": "full"})
+        rates: dict[str | None, float] = {None: 1.0}
+        rates |= {name: float(one.rate) for name, one in self.material.replayed.items()}
+        learned = self.steps * self.plan.rows_per_step / sum(rates.values())
+        stages = {}
+        for name in sorted(self.material.restored, key=str):
+            rows = self.material.train if name is None else self.material.replayed[name].rows
+            heard = math.ceil(min(learned * rates[name], math.inf if rows.count is None else rows.count))
+            label = "restore text" if name is None else f"restore text of {name}"
+            stages[label] = self._scoring(Rows(rows.seen, heard), section, adapted=False)
+        return stages
 
     def _training(self) -> StageTerms:
         seconds = {name: self.steps * amount for name, amount in self.step_terms.items()}

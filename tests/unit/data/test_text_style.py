@@ -22,6 +22,7 @@ def test_case_and_punctuation_are_told(texts, style):
 
 def test_capitals_are_learned_in_sentence_case_unless_another_case_is_asked_for():
     capitals, prompts = text_style(["NORTHANGER ABBEY"]), text_style(["Enter your PIN."])
-    assert choose_text_case("auto", capitals) == "sentence"
+    assert choose_text_case("auto", capitals) == "restore"
+    assert choose_text_case("auto", capitals, can_be_heard=False) == "sentence"
     assert choose_text_case("auto", prompts) == "as-is"
     assert choose_text_case("as-is", capitals) == "as-is"

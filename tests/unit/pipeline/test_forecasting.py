@@ -68,6 +68,18 @@ def test_kernels_that_training_in_bf16_made_are_held_to_the_end(root):
     assert bf16["merge"].memory_bytes > fp32["merge"].memory_bytes + 2**28
 
 
+def test_text_in_capitals_is_heard_first_and_that_takes_time(root, tmp_path):
+    folder = root / "tests/data/prompts/fr"
+    rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
+    shouted = [
+        {**row, "file_name": str(folder / row["file_name"]), "text": row["text"].upper()} for row in rows
+    ]
+    path = tmp_path / "shouted.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in shouted), encoding="utf-8")
+    plan = check("lora-librispeech", model=BASE, data={**spoken(root), "source": str(path)})
+    assert list(plan.forecast.stages)[:2] == ["load", "restore text"]
+
+
 def test_epochs_become_the_steps_that_training_takes(root):
     plan = check("lora-librispeech", model=BASE, data=spoken(root), train={"max_steps": None, "epochs": 3})
     assert plan.forecast.steps == 3 * -(-144 // 8)

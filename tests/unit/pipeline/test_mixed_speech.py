@@ -115,7 +115,7 @@ def test_the_written_recipe_holds_the_mixture_as_it_was_found(run, sources):
         "second",
         "train",
         "test",
-        "sentence",
+        "restore",
         0.4,
     )
 

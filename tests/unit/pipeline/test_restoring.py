@@ -149,10 +149,23 @@ def test_a_run_hears_what_it_learns_from_once_and_keeps_it(capitals, tmp_path, m
     run = finetune("lora-librispeech", **sections(capitals), output_dir=tmp_path / "run")
     lines = (run.folder / "base_transcripts.jsonl").read_text(encoding="utf-8").splitlines()
     assert 3 <= len(lines) - 1 <= 6  # two steps of about two rows, of eight
+    assert run.report["cost"]["stages"]["restore text"]["seconds"] > 0
     monkeypatch.setattr(restoring, "generate_transcripts", None)
     (run.folder / "report.json").unlink()
     again = finetune("lora-librispeech", **sections(capitals), output_dir=run.folder, resume=True)
     assert again.report["train"]["steps"] == 2
+
+
+def test_of_a_large_corpus_that_is_replayed_only_what_is_learned_is_heard(capitals, tmp_path, prompts_en):
+    other = tmp_path / "other.jsonl"
+    speech = [{"audio": str(row.audio), "text": row.text} for row in rows(prompts_en, 30)[10:]]
+    other.write_text("".join(json.dumps(row) + "\n" for row in speech), encoding="utf-8")
+    replayed = {"source": str(other), "share": 0.2, "train": "all", "eval": None, "text_case": "restore"}
+    small = sections(capitals, mix=[replayed])
+    small["train"] = {**SMALL["train"], "max_steps": None, "epochs": 1}
+    run = finetune("lora-librispeech", **small, output_dir=tmp_path / "run")
+    lines = (run.folder / "base_transcripts.jsonl").read_text(encoding="utf-8").splitlines()
+    assert 8 + 1 <= len(lines) - 1 <= 8 + 4  # of 8 and 20
 
 
 @pytest.fixture

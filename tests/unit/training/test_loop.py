@@ -217,6 +217,13 @@ def test_a_stream_needs_the_number_of_steps(rows, tmp_path):
     assert training(Stream(rows), tmp_path, recipe(max_steps=1)).run().steps == 1
 
 
+def test_a_stream_takes_its_own_number_of_steps_and_counted_rows_their_epochs(rows, tmp_path):
+    section = recipe(max_steps=None, epochs=1, stream_steps=2)
+    assert training(Stream(rows), tmp_path, section).total_steps == 2
+    counted = training(rows, tmp_path, section)
+    assert counted.total_steps == counted.plan.steps_per_epoch != 2
+
+
 class Stream:
     """Rows that can only be walked through."""
 
