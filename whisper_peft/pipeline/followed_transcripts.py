@@ -42,7 +42,8 @@ class FollowedTranscripts:
             self._start(event.step)
         if event.result is None:
             return
-        self._add(event.step, event.result.predictions)
+        self._take(event.step, event.result.predictions)
+        self._write()
         yield text("transcripts", transcript_tables(self.rows))
 
     def _start(self, step: int) -> None:
@@ -50,11 +51,9 @@ class FollowedTranscripts:
         lines = self.path.read_text(encoding="utf-8").splitlines() if step and self.path.exists() else []
         self.rows = [row for row in map(json.loads, lines) if row["step"] <= step]
         if not self.rows and self.before is not None:
-            self._add(0, self.before.predictions)
-        else:
-            self._write()
+            self._take(0, self.before.predictions)
 
-    def _add(self, step: int, predictions: Sequence[Prediction]) -> None:
+    def _take(self, step: int, predictions: Sequence[Prediction]) -> None:
         followed = {row["id"] for row in self.rows} or {one.id for one in _worst(predictions)}
         self.rows += [
             {
@@ -67,7 +66,6 @@ class FollowedTranscripts:
             for one in predictions
             if one.id in followed
         ]
-        self._write()
 
     def _write(self) -> None:
         partial = self.path.with_name(f".{self.path.name}.partial")

@@ -136,7 +136,8 @@ def test_a_run_that_goes_on_goes_on_with_its_transcripts(tmp_path):
     assert [(row["step"], row["wer"]) for row in kept] == [(0, 0.9), (3, 0.5), (6, 0.4)]
     fresh = FollowedTranscripts(path, None)
     list(fresh(Event("start", 0, 9, {}, None)))
-    assert path.read_text() == ""
+    list(fresh(Event("evaluation", 2, 9, {}, None, result(0.3))))
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [2]
 
 
 def test_the_worst_utterances_are_followed_and_the_same_ones_to_the_end(tmp_path):
