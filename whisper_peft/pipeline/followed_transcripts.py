@@ -54,7 +54,8 @@ class FollowedTranscripts:
             self._take(0, self.before.predictions)
 
     def _take(self, step: int, predictions: Sequence[Prediction]) -> None:
-        followed = {row["id"] for row in self.rows} or {one.id for one in _worst(predictions)}
+        followed = {row["id"] for row in self.rows}
+        heard = [one for one in predictions if one.id in followed] if followed else _worst(predictions)
         self.rows += [
             {
                 "step": step,
@@ -63,8 +64,7 @@ class FollowedTranscripts:
                 "hypothesis": one.hypothesis,
                 "wer": one.wer,
             }
-            for one in predictions
-            if one.id in followed
+            for one in heard
         ]
 
     def _write(self) -> None:
