@@ -337,7 +337,7 @@ class EvalSection(Section):
     num_beams: int = Field(1, ge=1)
     """Beams of the search; 1 is greedy."""
     health: Literal["quick", "full", "off"] = "quick"
-    """Check what else a run did to the model: other speech, silence, timestamps. full takes minutes on a CPU."""
+    """Check what else a run did to the model: other speech, silence and more. full: minutes on a CPU."""
     probes: bool = False
     """Also measure timestamps, recordings of a minute, and words where nobody speaks, before and after."""
     no_speech_source: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from whisper_peft.evaluation.health.checks import CHECKS
-from whisper_peft.evaluation.health.values import GRAVITY, Check, Figure, Health, Unit
+from whisper_peft.evaluation.health.values import GRAVITY, Check, Figure, Health, Unit, Verdict
 from whisper_peft.reporting import figures
 
 HOW_TO = "docs/how-to"
@@ -73,7 +73,7 @@ def overall(health: Health) -> str:
         '1 bad, 1 good'
     """
     counts = {verdict: sum(one.verdict == verdict for one in health.checks) for verdict in GRAVITY}
-    ordered = ("bad", "watch", "good", "not measured")
+    ordered: tuple[Verdict, ...] = ("bad", "watch", "good", "not measured")
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ordered if counts[verdict])
 
 

@@ -13,7 +13,7 @@ class Sound:
     """What a model wrote for a clip in which nobody speaks.
 
     Attributes:
-        kind: silence, noise, hum or music; recording where the clips are somebody's own.
+        kind: silence, noise or music; recording where the clips are somebody's own.
         text: What was written.
         passes: Whether Whisper's own rule for silent windows lets it through.
         no_speech_probability: How probable the model holds it that nobody speaks.

@@ -1,4 +1,4 @@
-"""Clips in which nobody speaks, always the same: silence, noise, hum, and something like music."""
+"""Clips in which nobody speaks, always the same: silence, noise, and something like music."""
 
 from __future__ import annotations
 
