@@ -24,9 +24,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+SENTENCE = {"text_case": "sentence"}
+"""Of the corpora in capitals: the model does not listen to their rows before."""
+
 SPEECH = {
-    "librispeech": {"source": "librispeech/LibriSpeech", "train": "train-clean-100", "eval": "heldout-clean"},
-    "accented": {"source": "accented", "train": "train", "eval": "test"},
+    "librispeech": {
+        "source": "librispeech/LibriSpeech",
+        "train": "train-clean-100",
+        "eval": "heldout-clean",
+        **SENTENCE,
+    },
+    "accented": {"source": "accented", "train": "train", "eval": "test", **SENTENCE},
     "en": {"source": "prompts/en", "train": "train", "eval": "test"},
     "fr": {"source": "prompts/fr", "train": "train", "eval": "test"},
 }
