@@ -112,7 +112,9 @@ def spoil(rows: list[Row], rng: random.Random) -> list[Row]:
     ]
     vorbis, mp3 = (way for way, reasons in FITTING.items() if "nearly-same-audio" in reasons)
     added += [
-        replace(row, name=f"{row.name} anew", suffix=".ogg", waveform=row.waveform / 2, way=vorbis)
+        replace(
+            row, name=f"{row.name} anew", suffix=".ogg", waveform=row.waveform * np.float32(0.5), way=vorbis
+        )
         for row in take()
     ]
     added += [replace(row, name=f"{row.name} anew", suffix=".mp3", way=mp3) for row in take()]
