@@ -28,6 +28,9 @@ MANIFEST_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
 _TABLE_SUFFIXES = (".jsonl", ".csv", ".tsv")
 """Those that are a manifest wherever they lie; a `.json` may be anything."""
 
+_LONGEST_LINE = 2**16
+"""Bytes of a row that a `.json` is known by."""
+
 
 def metadata_files(folder: Path) -> tuple[Path, ...]:
     """Return the metadata files of a folder: one in it, or one in each of its split folders."""
@@ -42,10 +45,20 @@ def manifests_in(folder: Path) -> tuple[Path, ...]:
 
     A table without columns for recordings and text, as public corpora name them, is none.
     """
-    tables = sorted(file for file in folder.iterdir() if file.suffix in _TABLE_SUFFIXES and file.is_file())
+    files = (file for file in folder.iterdir() if file.is_file())
+    tables = sorted(file for file in files if file.suffix in _TABLE_SUFFIXES or _has_json_lines(file))
     found = tuple(file for file in tables if names_speech(column_names(file)))
     by_split = tuple(file for file in found if _names_a_split(file.stem))
     return by_split if len(by_split) > 1 else found if len(found) == 1 else ()
+
+
+def _has_json_lines(file: Path) -> bool:
+    """Tell whether a `.json` begins with an object on a line, as NeMo's manifests do."""
+    if file.suffix != ".json":
+        return False
+    with reading(file), file.open("rb") as start:
+        line = start.readline(_LONGEST_LINE).strip()
+    return line.startswith(b"{") and line.endswith(b"}")
 
 
 def column_names(file: Path, rows: int | None = 1) -> dict[str, None]:

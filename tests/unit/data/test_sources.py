@@ -183,6 +183,17 @@ def test_a_csv_of_a_spreadsheet_with_a_decimal_comma_has_semicolons(tmp_path: Pa
     assert open_source(DataSection(source=tmp_path), "all").count == 2
 
 
+def test_a_folder_of_nemo_manifests_has_the_splits_of_their_names(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        row = json.dumps({"audio_filepath": f"{split}.wav", "duration": 2.0, "text": split})
+        write_lines(tmp_path / f"{split}_manifest.json", row, row.replace(".wav", "2.wav"))
+    (tmp_path / "config.json").write_text('{"sample_rate": 16000}')
+    (tmp_path / "notes.json").write_text('{\n  "audio_filepath": "a.wav", "text": "a"\n}')
+    for split in ("train", "test"):
+        source = open_source(DataSection(source=tmp_path), split)
+        assert [(row.id, row.text) for row in source] == [(split, split), (f"{split}2", split)]
+
+
 @pytest.mark.parametrize(
     ("cell", "text"),
     [
