@@ -26,6 +26,7 @@ from whisper_peft.model.adapter_starts import start_at_rounding, wrapped
 from whisper_peft.model.fused_lora import fuse_lora
 from whisper_peft.model.library_noise import no_false_alarms_of_peft
 from whisper_peft.model.weights import read_weights
+from whisper_peft.recipe.adapter_names import adapter_name
 from whisper_peft.recipe.sections import AdapterSection
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class TrainableSummary:
         """Return one line for the console and the report.
 
         Example:
-            >>> TrainableSummary(1_376_256, 39_137_280, ("a", "b"), "a fresh LORA adapter").sentence()
-            '1,376,256 of 39,137,280 parameters learn (3.52 %): a fresh LORA adapter'
+            >>> TrainableSummary(1_376_256, 39_137_280, ("a", "b"), "a fresh LoRA adapter").sentence()
+            '1,376,256 of 39,137,280 parameters learn (3.52 %): a fresh LoRA adapter'
         """
         share = 100 * self.trainable / self.total
         return f"{self.trainable:,} of {self.total:,} parameters learn ({share:.2f} %): {self.origin}"
@@ -89,7 +90,7 @@ def attach_adapter(whisper: Whisper, section: AdapterSection, *, seed: int) -> T
     _refuse_strays(model)
     whisper.model = model
     return _summary(
-        whisper, f"on from {section.init}" if section.init else f"a fresh {_kind(config)} adapter"
+        whisper, f"on from {section.init}" if section.init else f"a fresh {adapter_name(section)} adapter"
     )
 
 
