@@ -137,12 +137,7 @@ class HealthCheck:
             merge=self.report.merge,
             task=recipe.model.task,
         )
-        try:
-            refuse_held_in_memory(recipe)
-            scored = open_split(recipe.data, "eval")
-        except WhisperPeftError as error:
-            why = f"the scored speech cannot be opened: {error}"
-            return replace(evidence, unheard=why, unrounded=why)
+        scored = self._scored()
         leaked = self._leaked(scored)
         if leaked is not None:
             evidence = replace(
@@ -154,14 +149,24 @@ class HealthCheck:
             why = f"the models could not be heard: {error}"
             return replace(evidence, unheard=why, unrounded=why)
 
+    def _scored(self) -> Source | None:
+        """Open the scored split; None where it has gone or stood in memory."""
+        try:
+            refuse_held_in_memory(self.recipe)
+            return open_split(self.recipe.data, "eval")
+        except WhisperPeftError:
+            return None
+
     def _heard(
-        self, evidence: Evidence, scored: Source, leaked: LeakedRows | None, predictions: Predictions
+        self, evidence: Evidence, scored: Source | None, leaked: LeakedRows | None, predictions: Predictions
     ) -> Evidence:
         """Return the evidence with what both models wrote."""
         tuned = load_run_or_model(str(self.folder), self.section)
         tokenizer = tuned.tokenizer if tuned.is_multilingual else None
-        told = settle_language(self.recipe.model.language, scored, tuned)
-        recipe, scored = told.recipe(self.recipe), told.source(scored)
+        recipe = self.recipe
+        if scored is not None:
+            told = settle_language(recipe.model.language, scored, tuned)
+            recipe, scored = told.recipe(recipe), told.source(scored)
         texts = [one.reference for one in predictions.after.values()]
         known = {*(leaked.learned if leaked else ()), *map(sentence_digest, texts)}
         gathered = gather(
@@ -204,9 +209,9 @@ class HealthCheck:
             task=recipe.model.task,
         )
 
-    def _leaked(self, scored: Source) -> LeakedRows | None:
+    def _leaked(self, scored: Source | None) -> LeakedRows | None:
         """Return which scored rows were learned; None where nobody can look."""
-        if scored.is_stream:
+        if scored is None or scored.is_stream:
             return None
         try:
             return find_leaked(scored, trained_sources(self.recipe))
@@ -227,11 +232,15 @@ class HealthCheck:
             if pair is not None:
                 yield replace(pair, normalizer=result.normalizer, learned=shares.get(name, 0.0))
 
-    def _rounded(self, scored: Source, recipe: Recipe, predictions: Predictions) -> tuple[Pair | None, str]:
+    def _rounded(
+        self, scored: Source | None, recipe: Recipe, predictions: Predictions
+    ) -> tuple[Pair | None, str]:
         """Return scored utterances in float and in rounded weights, or why there are none."""
         merged = self.folder / (MODEL if recipe.adapter.method == "full" else MERGED)
         if not self._budget.rounded:
             return None, QUICK_ONLY
+        if scored is None:
+            return None, "the scored speech cannot be opened"
         if not merged.is_dir() or recipe.merge.scale != 1:
             return None, "the run has no merged model of what was scored"
         in_float = recipe.model.quantize == "none"

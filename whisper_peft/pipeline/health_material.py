@@ -59,7 +59,7 @@ class Gathered:
 
 def gather(
     recipe: Recipe,
-    scored: Source,
+    scored: Source | None,
     *,
     budget: Budget,
     multilingual: bool,
@@ -71,7 +71,7 @@ def gather(
 
     Args:
         recipe: The run's.
-        scored: The scored split.
+        scored: The scored split; None where it cannot be opened.
         budget: How much is heard.
         multilingual: Whether the model is told the language.
         retention: Other speech that somebody named.
@@ -82,12 +82,13 @@ def gather(
         DataError: If a language is unknown, missing, or not one that the checkpoint is told, or
             `eval.no_speech_source` cannot be used.
     """
-    rows = list(_decoded(_some(scored, budget, recipe), recipe, multilingual))
+    drawn = () if scored is None else _some(scored, budget, recipe)
+    rows = list(_decoded(drawn, recipe, multilingual))
     other: dict[str, list[Utterance]] = {}
     missing: dict[str, str] = {}
     if retention is not None:
-        drawn = draw_evenly(retention, budget.named)
-        other[retention.label] = list(_decoded(drawn, recipe, multilingual))
+        named = draw_evenly(retention, budget.named)
+        other[retention.label] = list(_decoded(named, recipe, multilingual))
     if with_brought:
         _add_brought(other, missing, _code(recipe, multilingual), budget, known, multilingual=multilingual)
     rows, joined = _to_join(rows, _code(recipe, multilingual))

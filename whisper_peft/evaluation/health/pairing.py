@@ -30,7 +30,7 @@ def figure_of(
     counted: str,
     *,
     unit: Unit = "share",
-    scale: int = 1,
+    scale: float = 1,
 ) -> Figure:
     """Return the rates of two tallies of the same items, with the interval of the change.
 
@@ -39,7 +39,7 @@ def figure_of(
         tallies: Of the untuned and of the tuned model.
         counted: What the items are.
         unit: What the rate is.
-        scale: By how much the errors were multiplied to be whole numbers.
+        scale: What the rate is divided by.
 
     Example:
         >>> one = figure_of("WER", [Tally.of([(2, 4)] * 3), Tally.of([(1, 4)] * 3)], "utterances")

@@ -95,7 +95,7 @@ def check_leakage(pair: Pair | None, recordings: Collection[str] | None, sentenc
         sentences: Ids of scored rows whose sentence was learned.
     """
     if recordings is None or pair is None or not pair.after:
-        why = "the training rows are a stream, or the scored rows are not known: nobody could compare them"
+        why = "nobody could compare the rows: they pass in a stream, stood in memory, or have gone"
         return not_measured("leakage", why)
     total, leaked = len(pair.after), {*recordings, *sentences}
     heard, said = len([*recordings]) / total, len([*sentences]) / total

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from whisper_peft.evaluation.error_analysis.breakdown import align_scored
 from whisper_peft.evaluation.error_analysis.groups import Scored
@@ -19,7 +19,7 @@ from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.style import style_profile
 from whisper_peft.types import Prediction, StyleProfile
 
-LEAST_TRANSCRIPTS = 5
+LEAST_TRANSCRIPTS = 3
 """Of fewer transcripts nothing is said on style."""
 
 SHARES = {
@@ -31,6 +31,7 @@ SHARES = {
 """The shares of a style profile."""
 
 DENSITIES = {"commas_per_100_words": "commas in 100 words", "digits_per_100_words": "digits in 100 words"}
+WORDS = 100
 LARGE_FACTOR = 3.0
 LEAST_PER_100_WORDS = 1.0
 """Commas or digits have come or gone when there are three times as many or few, and any to speak of."""
@@ -49,10 +50,12 @@ def check_style(pair: Pair) -> Check:
     if len(rows) < LEAST_TRANSCRIPTS:
         why = f"fewer than {LEAST_TRANSCRIPTS} transcripts have any words"
         return not_measured("style", why, subject=pair.name)
-    before, after = (style_profile(one.hypothesis for one in side) for side in (pair.before, pair.after))
     wanted = style_profile(one.reference for one in pair.after)
-    figures = [_figure(pair, *named, before, after) for named in {**SHARES, **DENSITIES}.items()]
-    found = list(_drifts(before, after, wanted))
+    measured = _measured(pair)
+    figures = list(measured.values())
+    found = [
+        _drift(field, one, getattr(wanted, field)) for field, one in measured.items() if _moved(field, one)
+    ]
     numbers, otherwise = _numbers(pair), "written as before"
     if numbers is None:
         otherwise += "; too few numbers were said to judge how they are written"
@@ -64,37 +67,58 @@ def check_style(pair: Pair) -> Check:
     return judged("style", verdict, figures, why, subject=pair.name)
 
 
-def _figure(pair: Pair, field: str, title: str, before: StyleProfile, after: StyleProfile) -> Figure:
-    is_share = field in SHARES
-    then, now = getattr(before, field), getattr(after, field)
-    return Figure(title, "share" if is_share else "number", then, now, None, len(pair.after), "utterances")
+def _measured(pair: Pair) -> dict[str, Figure]:
+    """Return every measure of style, each with its interval over the transcripts."""
+    sides = [[_profiled(one.hypothesis) for one in rows] for rows in (pair.before, pair.after)]
+    figures = {}
+    for field, title in {**SHARES, **DENSITIES}.items():
+        is_share = field in SHARES
+        tallies = [Tally.of(_counted(*one, field) for one in side) for side in sides]
+        figures[field] = figure_of(
+            title,
+            tallies,
+            "utterances",
+            unit="share" if is_share else "number",
+            scale=1 if is_share else 1 / WORDS,
+        )
+    return figures
 
 
-def _drifts(before: StyleProfile, after: StyleProfile, wanted: StyleProfile) -> Iterator[tuple[Verdict, str]]:
-    """Yield what is written otherwise than before, and whether the references are written so."""
-    limit = LIMITS["style"]
-    for field, title in SHARES.items():
-        then, now, said = (getattr(one, field) for one in (before, after, wanted))
-        moved = abs(now - then)
-        if moved >= limit.watch:
-            large = limit.bad is not None and moved >= limit.bad
-            yield _drift(title, then, now, said, is_large=large)
-    for field, title in DENSITIES.items():
-        then, now, said = (getattr(one, field) for one in (before, after, wanted))
-        low, high = sorted((then, now))
-        if high >= LEAST_PER_100_WORDS and high > LARGE_FACTOR * low:
-            yield _drift(title, then, now, said, is_large=True)
+def _profiled(text: str) -> tuple[StyleProfile, int, int]:
+    """Return how one transcript is written, its words, and those with letters that have case."""
+    words = text.split()
+    cased = sum(any(sign.isupper() or sign.islower() for sign in word) for word in words)
+    return style_profile([text]), len(words), cased
 
 
-def _drift(title: str, then: float, now: float, said: float, *, is_large: bool) -> tuple[Verdict, str]:
-    direction = "fewer" if now < then else "more"
+def _counted(profile: StyleProfile, words: int, cased: int, field: str) -> tuple[int, int]:
+    """Return how much of a transcript is written so, and out of how much."""
+    value = getattr(profile, field)
+    if field in DENSITIES:
+        return round(value * words / WORDS), words
+    of = {"starts_with_capital": min(cased, 1), "ends_in_mark": min(words, 1)}.get(field, cased)
+    return round(value * of), of
+
+
+def _moved(field: str, figure: Figure) -> bool:
+    """Tell whether a change is one to speak of."""
+    low, high = sorted((figure.before or 0.0, figure.after or 0.0))
+    if field in SHARES:
+        return high - low >= LIMITS["style"].watch
+    return high >= LEAST_PER_100_WORDS and high > LARGE_FACTOR * low
+
+
+def _drift(field: str, figure: Figure, said: float) -> tuple[Verdict, str]:
+    """Judge a change to speak of, by its size, its interval, and how the references are written."""
+    then, now = figure.before or 0.0, figure.after or 0.0
+    direction = f"{'fewer' if now < then else 'more'} {figure.name}"
     if abs(now - said) < abs(then - said):
-        wanted: Verdict = "good" if now > then and title != SHARES["all_caps_words"] else "watch"
-        return wanted, f"{direction} {title}, as the references have"
-    return (
-        "bad" if is_large else "watch",
-        f"{direction} {title} than before, and the references do not ask for it",
-    )
+        wanted: Verdict = "good" if now > then and field != "all_caps_words" else "watch"
+        return wanted, f"{direction}, as the references have"
+    low, high = figure.change or (0.0, 0.0)
+    large = field in DENSITIES or abs(now - then) >= (LIMITS["style"].bad or 1.0)
+    is_bad = large and (low > 0 or high < 0)
+    return "bad" if is_bad else "watch", f"{direction} than before, and the references do not ask for it"
 
 
 def _numbers(pair: Pair) -> Figure | None:
