@@ -187,7 +187,7 @@ def _attention_of(
 
 def _alignment(seen: Sequence[Tensor], start: int) -> NDArray[np.float32]:
     """Return how strongly each token from the start token on is tied to each position."""
-    weights = torch.stack(list(seen))[:, start:]
+    weights = torch.stack(list(seen))[:, start:].float()  # numpy has no bf16
     deviation, mean = torch.std_mean(weights, dim=-2, keepdim=True, correction=0)
     normal: NDArray[np.float32] = ((weights - mean) / deviation).cpu().numpy()
     if normal.shape[-1] > SMOOTHED_POSITIONS // 2:

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from transformers.models.whisper.generation_whisper import _dynamic_time_warping
 
 from whisper_peft.data.decoding import decode
 from whisper_peft.evaluation.generation import decode_states, decoder_prefix, encode, listening
-from whisper_peft.evaluation.word_alignment import Examination, examine, warp
+from whisper_peft.evaluation.word_alignment import Examination, _alignment, examine, warp
 from whisper_peft.model.loading import Whisper
 from whisper_peft.types import Utterance, Waveform
 
@@ -76,3 +77,9 @@ def test_a_model_is_left_without_hooks(tiny_en: Whisper, waveform: Waveform) -> 
     looked_at(tiny_en, waveform)
     layers = tiny_en.core.model.decoder.layers
     assert not any(layer.encoder_attn._forward_pre_hooks for layer in layers)
+
+
+def test_attention_computed_in_bf16_is_read_in_single_precision() -> None:
+    seen = [torch.rand(3, 9, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)]
+    found = _alignment(seen, 1)
+    assert (found.dtype, found.shape) == (np.float32, (2, 9))
