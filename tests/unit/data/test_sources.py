@@ -190,7 +190,7 @@ def test_a_folder_of_nemo_manifests_has_the_splits_of_their_names(tmp_path: Path
     (tmp_path / "config.json").write_text('{"sample_rate": 16000}')
     (tmp_path / "notes.json").write_text('{\n  "audio_filepath": "a.wav", "text": "a"\n}')
     for split in ("train", "test"):
-        source = open_source(DataSection(source=tmp_path), split)
+        source = open_source(DataSection(source=tmp_path), f"{split}_manifest")
         assert [(row.id, row.text) for row in source] == [(split, split), (f"{split}2", split)]
 
 
