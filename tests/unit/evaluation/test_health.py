@@ -343,3 +343,8 @@ def test_errors_by_part_are_the_errors_of_the_whole(parts, written):
     assert [count for _, count in counted] == [len(part.split()) for part in parts]
     whole = score([" ".join(parts)], [written], normalizer=get_normalizer("none"), bootstrap_samples=100)
     assert sum(errors for errors, _ in counted) == whole.words.errors
+
+
+def test_an_added_word_counts_where_the_next_word_lies():
+    assert errors_by_part(["a b", "c d"], "x y a q c d") == [(3, 2), (0, 2)]
+    assert errors_by_part(["a b", "c d"], "a b x c d") == [(0, 2), (1, 2)]
