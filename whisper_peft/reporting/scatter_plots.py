@@ -127,12 +127,12 @@ def _mark(point: ScatterPoint, x: float, y: Scale) -> ScatterMark:
 
 
 def _side_by_side(marks: Sequence[ScatterMark]) -> tuple[ScatterMark, ...]:
-    """Move marks that would cover each other, or each other's interval, to the right of one another."""
+    """Move marks that would cover each other, or each other's interval, towards the middle of the plot."""
     placed: list[ScatterMark] = []
-    for mark in sorted(marks, key=lambda one: (one.x, one.number)):
+    for mark in sorted(marks, key=lambda one: one.number):
+        step = 2 * RADIUS + 1 if mark.x < WIDTH / 2 else -2 * RADIUS - 1
         x = mark.x
-        for other in placed:  # from the left
-            x = other.x + 2 * RADIUS + 1 if abs(other.x - x) < 2 * RADIUS else x
-        placed.append(replace(mark, x=round(min(x, WIDTH - RADIUS), 1)))
-        placed.sort(key=lambda one: one.x)
-    return tuple(sorted(placed, key=lambda one: one.number))
+        while any(abs(other.x - x) < 2 * RADIUS for other in placed):
+            x += step
+        placed.append(replace(mark, x=round(x, 1)))
+    return tuple(placed)

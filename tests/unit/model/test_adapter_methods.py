@@ -128,10 +128,10 @@ def test_loftq_begins_nearer_to_the_float_model_than_rounding_alone(quantize, ti
     wanted = tiny_en.core.get_submodule(LAYER).weight.float()
     base = dequantized(layer(started).get_base_layer())
     assert torch.equal(base, dequantized(layer(plain).get_base_layer()))
-    update = layer(started).get_delta_weight("default")
-    best = torch.linalg.svdvals(wanted - base)[32:].norm()
-    assert (wanted - base - update).norm() == pytest.approx(best, rel=1e-3)
-    assert (wanted - base - update).norm() < 0.9 * (wanted - base).norm()
+    update = layer(started).get_delta_weight("default").detach()
+    left, lost = float((wanted - base - update).norm()), wanted - base
+    assert left == pytest.approx(float(torch.linalg.svdvals(lost)[32:].norm()), rel=1e-3)
+    assert left < 0.95 * float(lost.norm())
 
 
 @pytest.mark.parametrize("quantize", ["int8", "nf4"])
@@ -139,7 +139,7 @@ def test_pissa_on_rounded_weights_holds_what_is_largest_and_rounds_the_rest(quan
     whisper = rounded(quantize)
     attach_adapter(whisper, section(r=32, lora_alpha=64, init_lora_weights="pissa"), seed=0)
     wanted = tiny_en.core.get_submodule(LAYER).weight.float()
-    update = layer(whisper).get_delta_weight("default")
+    update = layer(whisper).get_delta_weight("default").detach()
     values = torch.linalg.svdvals(wanted)
     assert torch.linalg.svdvals(update)[:32].numpy() == pytest.approx(values[:32].numpy(), rel=1e-3)
     left = wanted - update - dequantized(layer(whisper).get_base_layer())

@@ -221,10 +221,13 @@ def test_names_are_as_short_as_they_can_be(tmp_path):
     assert short_names(folders) == ["a/run", "b/run", "other"]
 
 
-def test_marks_at_one_cost_stand_side_by_side():
-    points = [ScatterPoint(number, "run", 5.0, 0.1, (0.05, 0.2)) for number in (1, 2, 3)]
-    places = [mark.x for mark in scatter_plot("WER", "s", points, str).marks]
+@pytest.mark.parametrize("cost", [1.0, 5.0, 100.0])
+def test_marks_at_one_cost_stand_side_by_side_within_the_plot(cost):
+    points = [ScatterPoint(number, "run", cost, 0.1, (0.05, 0.2)) for number in (1, 2, 3)]
+    plot = scatter_plot("WER", "s", [*points, ScatterPoint(4, "run", 100.0, 0.1, (0.05, 0.2))], str)
+    places = sorted(mark.x for mark in plot.marks)
     assert all(later - earlier >= 2 * RADIUS for earlier, later in itertools.pairwise(places))
+    assert plot.left <= places[0] <= places[-1] <= plot.right
 
 
 def test_a_wide_range_of_costs_has_a_logarithmic_axis():
