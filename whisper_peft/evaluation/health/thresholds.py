@@ -118,7 +118,7 @@ LIMITS = {
         "windows in which timestamps are written",
         watch=0.2,
         bad=0.5,
-        reason="an untuned Whisper that is asked for them writes them in all",
+        reason="asked for them, an untuned Whisper writes them",
         falls=True,
     ),
     "timestamps": Limit(
