@@ -93,12 +93,16 @@ class AugmentedClips:
     source: Iterable[Utterance]
     epoch: int = 0
     rows: tuple[Utterance, ...] | None = None
+    shown_step: int = -1
 
     def __call__(self, event: Event) -> Iterator[Summary]:
         """Yield sounds and spectrograms: as recorded and as heard."""
         self.epoch = int(event.row.get("epoch", self.epoch))
-        if event.kind not in WORTH_SHOWING or (event.kind == "start" and event.step):
+        # of a run that goes on, the epoch is known from its first step on
+        unknown_epoch = event.kind == "start" and event.step > 0
+        if event.kind not in WORTH_SHOWING or unknown_epoch or event.step == self.shown_step:
             return
+        self.shown_step = event.step
         if self.rows is None:
             self.rows = self._chosen()
             for number, row in enumerate(self.rows, 1):

@@ -67,6 +67,7 @@ def test_clips_sound_as_the_model_hears_them_in_each_epoch(rows, tmp_path):
     log(Event("start", 0, 9, {}, None))
     log(Event("step", 4, 9, {"loss": 1.0, "epoch": 2}, None))
     log(Event("evaluation", 4, 9, {"eval_wer": 0.5}, None))
+    log(Event("end", 4, 9, {}, None))
     events = read(tmp_path)
     (recorded,) = events.Audio("clips/1 as recorded")
     heard = events.Audio("clips/1 as heard")
