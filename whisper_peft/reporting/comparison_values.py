@@ -11,6 +11,9 @@ from whisper_peft.reporting.figures import count, duration, interval, memory, pe
 MOST_PAIRS = 10
 """Pairs that are all listed; of more, only those with the run of the lowest WER."""
 
+LONGEST_VALUE = 40
+"""Signs of a recipe's value in a terminal."""
+
 Interval = tuple[float, float]
 """Both ends of a 95 % interval, resampled over utterances."""
 
@@ -173,7 +176,7 @@ class Comparison:
         said = [f"{best.name} has the lowest WER, {percent(best.after.wer)}."]
         for verdict, opening in words.items():
             names = [pair.second for pair in others if pair.verdict == verdict]
-            said += [f"{opening}: {', '.join(names)}."] if names else []
+            said += [f"{opening}: {'; '.join(names)}."] if names else []
         return " ".join(said)
 
     def told_pairs(self) -> list[Pair]:
@@ -196,7 +199,7 @@ class Comparison:
         lines += [f"note: {note}" for note in self.notes]
         if self.differences:
             names = [run.name for run in self.runs]
-            fields = [[field, *values] for field, values in self.differences.items()]
+            fields = [[field, *map(_cut, values)] for field, values in self.differences.items()]
             lines += ["", *_aligned([["recipe", *names], *fields])]
         return "\n".join(lines)
 
@@ -211,6 +214,11 @@ class Comparison:
             fields = [[field, *values] for field, values in self.differences.items()]
             lines += ["", "## Fields that differ", "", *_markdown_table(names, fields)]
         return "\n".join(lines) + "\n"
+
+
+def _cut(value: str) -> str:
+    """Return the beginning of a value that is too long for a terminal; JSON and page have the whole."""
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"
 
 
 def _rates(run: ComparedRun) -> Iterator[str]:

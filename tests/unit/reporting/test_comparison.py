@@ -123,6 +123,15 @@ def test_only_fields_that_differ_are_shown(two, tmp_path):
     assert found.differences == {"adapter.r": ("32", "8"), "adapter.use_dora": ("false", "true")}
 
 
+def test_long_values_are_cut_in_a_terminal_only(two, tmp_path):
+    recipe = two[1] / "recipe.yaml"
+    path = "speech/" * 20 + "fr"
+    recipe.write_text(recipe.read_text().replace("tests/data/prompts/fr", path))
+    found = compare(two, output_dir=tmp_path / "out")
+    assert path not in found.text()
+    assert path in found.markdown()
+
+
 def test_runs_on_other_machines_are_noted(two, tmp_path):
     change_report(two[1], "meta.cpu", "another")
     found = compare(two, output_dir=tmp_path / "out")
