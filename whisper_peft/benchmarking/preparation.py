@@ -161,6 +161,7 @@ def _left_out(recipe: Recipe, plain: Recipe) -> Iterator[str]:
     for what, is_so in (
         ("augmentation is", recipe.augment != plain.augment),
         ("targets are", recipe.targets != plain.targets),
+        ("adapter.scale is", recipe.adapter.scale != 1),
     ):
         if is_so:
             yield f"{what} left out: the reference has none"

@@ -16,6 +16,7 @@ from whisper_peft.deploy.adapter_values import AveragedAdapter
 from whisper_peft.errors import AdapterError, ResumeError
 from whisper_peft.model.adapter_activity import check_activity
 from whisper_peft.model.adapter_folders import refuse_used
+from whisper_peft.model.adapter_scales import scale_update
 from whisper_peft.model.adapters import attach_adapter, save_adapter
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import AdapterSection
@@ -93,6 +94,7 @@ def write_averaged_adapter(
     whisper = load()
     attach_adapter(whisper, section, seed=seed)
     restore_weights(whisper.model, _mean(paths))
+    scale_update(whisper, section)
     if warning := check_activity(whisper):
         passed_over = (*passed_over, warning)
     save_adapter(whisper, output_dir)

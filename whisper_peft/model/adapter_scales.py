@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
+from torch import nn
 
 from whisper_peft.errors import AdapterError
 
 if TYPE_CHECKING:
     from whisper_peft.model.loading import Whisper
+    from whisper_peft.recipe.sections import AdapterSection
+
+REPAIRING_STARTS = ("pissa", "loftq")
+"""Starts of `adapter.init_lora_weights` that move a part of the base weights into the adapter."""
 
 
 @contextmanager
@@ -39,6 +44,32 @@ def scaled(whisper: Whisper, scale: float) -> Iterator[None]:
     finally:
         for layer, scaling in zip(layers, before, strict=True):
             layer.scaling.update(scaling)
+
+
+def scale_update(whisper: Whisper, section: AdapterSection) -> str | None:
+    """Multiply the adapter's own weights, so that its update is `adapter.scale` of what it was from now on.
+
+    Args:
+        whisper: A model whose training is over.
+        section: What was trained.
+
+    Returns:
+        What was done, or why nothing was; None where there was nothing to do.
+    """
+    scale, start = section.scale, section.init_lora_weights
+    if scale == 1:
+        return None
+    try:
+        refuse_unscalable(whisper)
+    except AdapterError as error:
+        return f"adapter.scale {scale:g} is left out: {error.what}, {error.why}"
+    if start in REPAIRING_STARTS:
+        return f"adapter.scale {scale:g} is left out: with {start} the update also holds a part of the base"
+    for layer in whisper.model.modules():
+        if isinstance(layer, LoraLayer):
+            for factor in layer.lora_B.values():
+                cast(nn.Linear, factor).weight.data.mul_(scale)
+    return f"the learned update is multiplied by {scale:g} (adapter.scale)"
 
 
 def refuse_unscalable(whisper: Whisper) -> None:

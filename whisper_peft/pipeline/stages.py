@@ -18,6 +18,7 @@ from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import DataError, MergeError, StorageError
 from whisper_peft.evaluation.generation import check_language
 from whisper_peft.measuring import StageClock, peak_memory_bytes
+from whisper_peft.model.adapter_scales import scale_update
 from whisper_peft.model.adapters import (
     attach_adapter,
     check_adapter,
@@ -130,6 +131,8 @@ class Finetuning:
         self._note(adapter=AdapterRecord(method=adapter_name(recipe.adapter), trainable=learning))
         with self.clock("train"):
             trained = self._train(whisper, speech, rows)
+            if (scaling := scale_update(whisper, recipe.adapter)) is not None:
+                self.say(scaling)
             self._save(whisper)
         if trained.stopped_by != "interrupt":
             after = self._scores(speech).all(whisper, "after")

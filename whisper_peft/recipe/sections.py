@@ -234,6 +234,8 @@ class AdapterSection(Section):
     """Rank of the update matrices; of adalora their mean at the end, of vera that of the shared matrices."""
     lora_alpha: float = Field(64, gt=0)
     """Scale of the update: it is multiplied by lora_alpha / r (or / sqrt(r) with use_rslora)."""
+    scale: float = Field(1.0, gt=0, allow_inf_nan=False)
+    """Factor of lora's finished update, before it is scored: below 1, less is learned and less forgotten."""
     lora_dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the update matrices."""
     targets: str | tuple[str, ...] = "all-linear"

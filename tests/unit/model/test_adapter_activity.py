@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from peft.tuners.lora import LoraLayer
 from whisper_peft.errors import AdapterError
 from whisper_peft.model import adapters
 from whisper_peft.model.adapter_activity import check_activity
-from whisper_peft.model.adapter_scales import scaled
+from whisper_peft.model.adapter_scales import scale_update, scaled
 from whisper_peft.model.adapters import attach_adapter, load_adapter, save_adapter
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import AdapterSection
@@ -126,6 +127,30 @@ def test_a_scale_multiplies_the_update_for_a_while(tuned: Whisper) -> None:
     assert torch.allclose(update[0.5], update[1.0] / 2)
     assert torch.equal(layer.get_delta_weight("default"), update[1.0])
     assert bool(update[1.0].any())
+
+
+def test_a_finished_update_is_scaled_for_good(tuned: Whisper) -> None:
+    (layer, *_) = lora_layers(tuned)
+    update = layer.get_delta_weight("default").clone()
+    assert scale_update(tuned, AdapterSection()) is None
+    assert "multiplied by 0.6" in str(scale_update(tuned, AdapterSection(scale=0.6)))
+    assert torch.allclose(layer.get_delta_weight("default"), 0.6 * update)
+
+
+@pytest.mark.parametrize("fields", [{"use_dora": True}, {"init_lora_weights": "loftq"}])
+def test_an_adapter_that_is_more_than_an_update_is_left_as_it_is_and_that_is_said(
+    tiny_en: Whisper, fields: dict[str, Any]
+) -> None:
+    whisper = replace(tiny_en, model=copy.deepcopy(tiny_en.model))
+    dora = bool(fields.get("use_dora"))
+    attach_adapter(whisper, AdapterSection(r=2, targets=("q_proj",), use_dora=dora), seed=0)
+    before = {name: weight.clone() for name, weight in whisper.model.named_parameters() if "lora_" in name}
+    assert "adapter.scale 0.6 is left out" in str(scale_update(whisper, AdapterSection(scale=0.6, **fields)))
+    assert all(
+        torch.equal(weight, before[name])
+        for name, weight in whisper.model.named_parameters()
+        if "lora_" in name
+    )
 
 
 def test_what_is_more_than_an_update_has_no_scale(tiny_en: Whisper) -> None:

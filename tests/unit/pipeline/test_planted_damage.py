@@ -42,7 +42,7 @@ def damaged(
         settings = {
             "data": {"source": str(folder / "rows.jsonl"), "train": "train", "eval": "test"},
             "model": {"name": "openai/whisper-tiny.en", "device": "cpu"},
-            "adapter": {"r": 32},
+            "adapter": {"r": 32, "scale": 1},
             "train": {"max_steps": 25, "batch_size": 8, "learning_rate": 1e-3, "workers": 0},
             "eval": {"short_context": False, "health": "quick"},
             "merge": {"enabled": False},
