@@ -92,9 +92,11 @@ def test_what_was_held_out_is_never_in_a_part():
 
 
 def test_names_that_were_found_open_the_same_rows_again():
-    first = DataSection(source=ROWS, train="train", eval="held-out")
+    rows = [row | {"split": {"train": "train-clean-100", "test": "test"}[row["split"]]} for row in ROWS]
+    first = DataSection(source=rows, train="train.clean.100", eval="held-out")
     names = {role: open_split(first, role).split for role in ("train", "eval")}
-    again = DataSection(source=ROWS, **names)
+    assert names == {"train": "train-clean-100", "eval": "held-out"}
+    again = DataSection(source=rows, **names)
     assert [row.id for row in open_split(first, "train")] == [row.id for row in open_split(again, "train")]
 
 

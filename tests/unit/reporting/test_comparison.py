@@ -118,7 +118,8 @@ def test_of_different_selections_what_both_heard_is_compared_and_said(two, tmp_p
 
 def test_only_fields_that_differ_are_shown(two, tmp_path):
     recipe = two[1] / "recipe.yaml"
-    recipe.write_text(recipe.read_text().replace("r: 32", "r: 8\n  use_dora: true"))
+    changed = recipe.read_text().replace("r: 32", "r: 8\n  use_dora: true")
+    recipe.write_text(changed.replace("name: lora-demo", "name: other"))
     found = compare(two, output_dir=tmp_path / "out")
     assert found.differences == {"adapter.r": ("32", "8"), "adapter.use_dora": ("false", "true")}
 
