@@ -27,6 +27,9 @@ from whisper_peft.types import EvalResult, Prediction, TrainResult
 SAMPLES = 2000
 """Resamples of utterances behind each interval."""
 
+FEWEST = 20
+"""Utterances of a pair: resamples of fewer say little of how far off a difference may be."""
+
 NOT_COMPARED = ("name", "output_dir")
 """Fields that say where a run is, not what it did."""
 
@@ -217,6 +220,8 @@ def _unlike(first: FoundRun, second: FoundRun) -> str | None:
     shared = [name for name in ones if name in others]
     if not shared:
         return "no utterance was scored in both"
+    if len(shared) < FEWEST:
+        return f"only {len(shared)} utterances were scored in both, too few for an interval"
     same = [ones[name].reference == others[name].reference for name in shared]
     if not all(same):
         return f"{same.count(False)} of {len(shared)} utterances of the same name have other texts"

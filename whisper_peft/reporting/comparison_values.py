@@ -122,8 +122,8 @@ class Pair:
             self.second,
             self.first,
             self.utterances,
-            -self.difference,
-            (-high, -low),
+            0.0 - self.difference,
+            (0.0 - high, 0.0 - low),
             1 - self.share_lower,
             self.note,
         )

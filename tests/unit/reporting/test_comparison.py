@@ -116,6 +116,14 @@ def test_of_different_selections_what_both_heard_is_compared_and_said(two, tmp_p
     )
 
 
+def test_too_few_utterances_give_no_interval(two, tmp_path):
+    names = [row["id"] for row in predictions(two[0]) if row["when"] == "after"]
+    rewrite(two[1], lambda row: perfect(row) if row["id"] in names[:19] else None)
+    (pair,) = compare(two, output_dir=tmp_path / "out").pairs
+    assert "only 19 utterances were scored in both" in pair.refused
+    assert pair.verdict == "not compared"
+
+
 def test_only_fields_that_differ_are_shown(two, tmp_path):
     recipe = two[1] / "recipe.yaml"
     changed = recipe.read_text().replace("r: 32", "r: 8\n  use_dora: true")
