@@ -57,6 +57,7 @@ FIELDS = {
     "--augment.spec-augment.p": "0.5",
     "--data.shuffle-window": "8",
     "--eval.steps": str(EVAL_STEPS),
+    "--eval.health": "off",
     "--eval.max-utterances": "2",
     "--model.precision": "fp32",
 }
