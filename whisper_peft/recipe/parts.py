@@ -85,6 +85,10 @@ def _setting(overrides: dict[str, Any]) -> Part:
     return part
 
 
+mixed_source: Callable[..., MixedSource] = MixedSource
+"""For type checkers: the source comes first, so it is not asked for by keyword."""
+
+
 def _adding(source: MixedSource) -> Part:
     def part(recipe: Recipe) -> Recipe:
         return apply_overrides(recipe, {"data.mix": (*recipe.data.mix, source)})
@@ -146,7 +150,7 @@ def speech(section: DataSection) -> Part:
     return _setting({"data": section})
 
 
-@_takes_first("data.mix", "source", MixedSource)
+@_takes_first("data.mix", "source", mixed_source)
 def mix(section: MixedSource) -> Part:
     """Learn from another source too, beside those that were given before.
 
@@ -158,7 +162,7 @@ def mix(section: MixedSource) -> Part:
     return _adding(section)
 
 
-@_takes_first("data.mix", "source", MixedSource)
+@_takes_first("data.mix", "source", mixed_source)
 def replay(section: MixedSource) -> Part:
     """Hear some of another corpus or language again, so that it is not forgotten; a tenth unless told.
 
