@@ -75,7 +75,7 @@ def _run_verb(words: list[str]) -> None:
 
 
 def _overview() -> str:
-    verbs = [f"  {verb:<12}{(run.__doc__ or '').splitlines()[0]}" for verb, run in VERBS.items()]
+    verbs = [f"  {verb:<15}{(run.__doc__ or '').splitlines()[0]}" for verb, run in VERBS.items()]
     heading = ["usage: whisper-peft VERB ...", "", "Parameter-efficient fine-tuning of OpenAI Whisper.", ""]
     ending = ["", "whisper-peft VERB --help tells more; whisper-peft --version tells the version."]
     return "\n".join([*heading, *verbs, *ending])
