@@ -233,7 +233,7 @@ def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the dotted path and the value of every leaf, such as `evaluation.after.wer_interval.0`."""
     if isinstance(value, Mapping):
         children = list(value.items())
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         children = list(enumerate(value))
     else:
         yield path, value
