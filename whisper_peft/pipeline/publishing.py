@@ -46,8 +46,7 @@ def push(
 ) -> PushResult:
     """Push a run to the Hugging Face Hub in one commit: weights, configuration and the card, nothing else.
 
-    Checkpoints, logs, pages, recordings, the recipe and its paths stay here. An adapter is loaded first, and
-    refused if it changes nothing.
+    Checkpoints, logs, pages, recordings, the recipe and its paths stay here. An adapter is loaded first.
 
     Args:
         run: Run folder.
@@ -67,7 +66,6 @@ def push(
 
     Example:
         >>> push("runs/demo", repo="me/whisper-base-fr", dry_run=True).files  # doctest: +SKIP
-        (PushedFile(path='README.md', bytes=3120, sha256='...'), ...)
     """
     folder = Path(run)
     if not (folder / RECIPE_FILE).is_file():

@@ -18,7 +18,8 @@ def adapter_name(section: AdapterSection) -> str:
         'rsLoRA, EVA'
     """
     if section.config is not None:
-        return type(section.config).__name__.removesuffix("Config")
+        kind = type(section.config).__name__.removesuffix("Config")
+        return METHODS.get(kind.lower(), kind)
     if section.method != "lora":
         return METHODS[section.method]
     kinds = {"rsLoRA": section.use_rslora, "DoRA": section.use_dora}

@@ -136,14 +136,14 @@ def test_int8_with_dora_is_refused_before_it_crashes():
     ("config", "kind"),
     [
         (peft.IA3Config(target_modules=["k_proj", "v_proj", "fc2"], feedforward_modules=["fc2"]), "IA3"),
-        (peft.AdaLoraConfig(init_r=4, target_r=2, total_step=10, target_modules=["q_proj"]), "ADALORA"),
-        (peft.LoraConfig(r=2, task_type="SEQ_2_SEQ_LM"), "LORA"),
+        (peft.AdaLoraConfig(init_r=4, target_r=2, total_step=10, target_modules=["q_proj"]), "AdaLoRA"),
+        (peft.LoraConfig(r=2, task_type="SEQ_2_SEQ_LM"), "LoRA"),
     ],
 )
 def test_any_config_of_peft_is_attached_and_the_callers_own_is_left_alone(config, kind, whisper):
     before = dict(vars(config))
     summary = attach_adapter(whisper, AdapterSection(config=config), seed=0)
-    assert kind in summary.sentence()
+    assert f"a fresh {kind} adapter" in summary.sentence()
     assert whisper.model.peft_config["default"].task_type is None
     assert vars(config) == before
     whisper.core(input_features=sound(), decoder_input_ids=torch.tensor([[50257]]))
