@@ -160,10 +160,8 @@ def test_the_dequantised_weights_are_those_that_bitsandbytes_multiplies_with(qua
 def test_a_wrong_dequantisation_is_refused(
     tuned: Path, clips: list[Utterance], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = dequantized_base.dequantize_bnb_weight
-    monkeypatch.setattr(
-        dequantized_base, "dequantize_bnb_weight", lambda *args, **kwargs: right(*args, **kwargs) * 1.01
-    )
+    right = dequantized_base.dequantized
+    monkeypatch.setattr(dequantized_base, "dequantized", lambda layer: right(layer) * 1.01)
     with pytest.raises(MergeError, match=r"from the model's as it was trained - .*--base float"):
         merge_as(tuned, clips, tmp_path / "merged", "nf4", base="dequantized")
     assert list(tmp_path.iterdir()) == []
