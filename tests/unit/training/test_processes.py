@@ -134,6 +134,7 @@ def test_where_one_process_is_killed_the_others_name_it_and_how_to_go_on(tmp_pat
     script = tmp_path / "script.py"
     script.write_text(ONE_IS_KILLED)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "3"]
+    torchrun += ["--monitor-interval", "5"]  # it ends the others once it looks: they are to find out first
     done = subprocess.run([*torchrun, str(script)], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
     (pid,) = done.stdout.split()
