@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from whisper_peft.benchmarking.runner import benchmark as benchmark
     from whisper_peft.cli import main as main
-    from whisper_peft.data.findings import Inspection as Inspection
+    from whisper_peft.data.survey.findings import Inspection as Inspection
     from whisper_peft.diagnostics import doctor as doctor
     from whisper_peft.errors import WhisperPeftError as WhisperPeftError
     from whisper_peft.evaluation.health.values import Health as Health
@@ -40,14 +40,14 @@ if TYPE_CHECKING:
     from whisper_peft.pipeline.adapter_algebra import describe_adapter as describe_adapter
     from whisper_peft.pipeline.adapter_algebra import extract_adapter as extract_adapter
     from whisper_peft.pipeline.adapter_algebra import unmerge as unmerge
-    from whisper_peft.pipeline.augmented_speech import show_augmentations as show_augmentations
-    from whisper_peft.pipeline.health_check import health as health
-    from whisper_peft.pipeline.labelling import label as label
-    from whisper_peft.pipeline.learning_curves import learning_curve as learning_curve
+    from whisper_peft.pipeline.comparing.learning_curves import learning_curve as learning_curve
+    from whisper_peft.pipeline.comparing.recipe_search import search as search
+    from whisper_peft.pipeline.comparing.run_comparison import compare as compare
+    from whisper_peft.pipeline.comparing.scale_curves import scale_curve as scale_curve
+    from whisper_peft.pipeline.corpora.labelling import label as label
+    from whisper_peft.pipeline.health.health_check import health as health
     from whisper_peft.pipeline.publishing import push as push
-    from whisper_peft.pipeline.recipe_search import search as search
-    from whisper_peft.pipeline.run_comparison import compare as compare
-    from whisper_peft.pipeline.scale_curves import scale_curve as scale_curve
+    from whisper_peft.pipeline.runs.augmented_speech import show_augmentations as show_augmentations
     from whisper_peft.recipe.compose import Part as Part
     from whisper_peft.recipe.compose import compose as compose
     from whisper_peft.recipe.parts import adapter as adapter
@@ -84,7 +84,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "benchmarking.runner": "benchmark",
     "cli": "main",
-    "data.findings": "Inspection",
+    "data.survey.findings": "Inspection",
     "diagnostics": "doctor",
     "errors": "WhisperPeftError",
     "evaluation.health.values": "Health",
@@ -92,14 +92,14 @@ _HOMES = {
     "pipeline": "Plan Run check evaluate export finetune inspect load merge report serve transcribe verify",
     "pipeline.adapter_algebra": "average_checkpoints combine_adapters describe_adapter extract_adapter "
     "unmerge",
-    "pipeline.health_check": "health",
-    "pipeline.augmented_speech": "show_augmentations",
-    "pipeline.labelling": "label",
-    "pipeline.learning_curves": "learning_curve",
+    "pipeline.health.health_check": "health",
+    "pipeline.runs.augmented_speech": "show_augmentations",
+    "pipeline.corpora.labelling": "label",
+    "pipeline.comparing.learning_curves": "learning_curve",
     "pipeline.publishing": "push",
-    "pipeline.recipe_search": "search",
-    "pipeline.run_comparison": "compare",
-    "pipeline.scale_curves": "scale_curve",
+    "pipeline.comparing.recipe_search": "search",
+    "pipeline.comparing.run_comparison": "compare",
+    "pipeline.comparing.scale_curves": "scale_curve",
     "recipe.compose": "Part compose",
     "recipe.parts": "adapter augment full int8 librispeech lora merging mix nf4 replay schedule scoring "
     "speech targets whisper",

@@ -17,8 +17,8 @@ import soundfile
 import torch
 from packaging.requirements import Requirement
 
-from whisper_peft.data.decoding import decode
-from whisper_peft.model.installed_weights import WEIGHT_WHEELS
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.model.checkpoints.installed_weights import WEIGHT_WHEELS
 from whisper_peft.types import SAMPLING_RATE, Utterance
 
 _HUB_TIMEOUT_S = 3.0

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from whisper_peft.reporting.console.probe_lines import probe_lines
 from whisper_peft.reporting.figures import count, duration, interval, memory, number, percent, reasons
-from whisper_peft.reporting.probe_lines import probe_lines
 
 if TYPE_CHECKING:
     from whisper_peft.diagnostics import Diagnosis

@@ -22,12 +22,12 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
-from whisper_peft.data.collation import Batch
-from whisper_peft.data.loader import StepLoader
-from whisper_peft.model.adapters import attach_adapter
+from whisper_peft.data.batches.collation import Batch
+from whisper_peft.data.batches.loader import StepLoader
+from whisper_peft.model.adapters.attaching import attach_adapter
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.model.segments import Segments
-from whisper_peft.pipeline.speech import open_speech
+from whisper_peft.pipeline.runs.speech import open_speech
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.encoder_cache import EncoderCache

@@ -139,7 +139,7 @@ def measure(which: str, out: Path, speech: Path, only: set[int]) -> None:
     """Run each configuration in a process of its own and append what it took, as a line of JSON."""
     import torch
 
-    from whisper_peft.training.machine_speed import measure_speed
+    from whisper_peft.training.planning.machine_speed import measure_speed
 
     for number, overrides in enumerate(CONFIGURATIONS[which](), 1):
         if only and number not in only:
@@ -190,9 +190,9 @@ def planner_of(overrides: dict[str, Any]) -> Any:
     from whisper_peft.pipeline.forecasting import this_machine
     from whisper_peft.pipeline.material import look_at_speech
     from whisper_peft.recipe.catalog import resolve_recipe
-    from whisper_peft.training.cost_model import measured_costs
-    from whisper_peft.training.machine_speed import MachineSpeed
-    from whisper_peft.training.planner import Planner
+    from whisper_peft.training.planning.cost_model import measured_costs
+    from whisper_peft.training.planning.machine_speed import MachineSpeed
+    from whisper_peft.training.planning.planner import Planner
 
     recipe = resolve_recipe("lora-librispeech", overrides)
     looked = look_at_speech(recipe, check_language=lambda row: None)
@@ -224,7 +224,7 @@ class Row:
 
 def fit(runs: Path) -> None:
     """Fit the constants of time and of memory, and write them."""
-    from whisper_peft.training import cost_model
+    from whisper_peft.training.planning import cost_model
 
     path = Path(cost_model.__file__).with_name(cost_model.COSTS_FILE)
     lines = [json.loads(line) for line in runs.read_text().splitlines()]

@@ -29,14 +29,14 @@ import numpy as np
 import soundfile
 
 from whisper_peft import finetune, load
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.sources import open_source
-from whisper_peft.data.waveform_effects import add_noise, draw_stretch, reverberate
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.effects.waveform_effects import add_noise, draw_stretch, reverberate
+from whisper_peft.data.sources.opening import open_source
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.scoring import Counts, paired_interval
-from whisper_peft.model.adapter_scales import scaled
+from whisper_peft.model.adapters.scales import scaled
 from whisper_peft.model.loading import Whisper
-from whisper_peft.pipeline.restoring import TRANSCRIPTS_FILE
+from whisper_peft.pipeline.runs.restoring import TRANSCRIPTS_FILE
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import DataSection, EvalSection, Recipe
 from whisper_peft.reporting.figures import percent, points

@@ -31,7 +31,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.checkpoints.companions import save_companions
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.sections import ModelSection
 

@@ -23,16 +23,16 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-from whisper_peft.data import language_profiles
-from whisper_peft.data.language_profiles import (
+from whisper_peft.data.text import language_profiles
+from whisper_peft.data.text.language_profiles import (
     Neighbour,
     abridged,
     known_profiles,
     nearest_languages,
     profile,
 )
-from whisper_peft.model.checkpoints import resolve_checkpoint
-from whisper_peft.model.whisper_tokenizers import load_tokenizer
+from whisper_peft.model.checkpoints.finding import resolve_checkpoint
+from whisper_peft.model.checkpoints.whisper_tokenizers import load_tokenizer
 
 CHOSEN = {
     "az": "azj_latn",

@@ -26,12 +26,12 @@ import pyarrow.parquet as pq
 import soundfile
 import torch
 
-from whisper_peft.data.batching import StepPlan
-from whisper_peft.data.loader import StepLoader
-from whisper_peft.data.stream_pools import StreamPlace
+from whisper_peft.data.batches.batching import StepPlan
+from whisper_peft.data.batches.loader import StepLoader
+from whisper_peft.data.batches.stream_pools import StreamPlace
 from whisper_peft.measuring import memory_bytes
 from whisper_peft.model.loading import load_whisper
-from whisper_peft.pipeline.speech import open_speech
+from whisper_peft.pipeline.runs.speech import open_speech
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.plan import TrainingPlan

@@ -16,7 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy import special
 
-from whisper_peft.data.acoustics import frame_energies, snr_db
+from whisper_peft.data.survey.acoustics import frame_energies, snr_db
 
 Samples = NDArray[np.float32]
 

@@ -20,10 +20,10 @@ import numpy as np
 import soundfile
 
 import whisper_peft
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.findings import Inspection
-from whisper_peft.data.sources import open_splits
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.sources.opening import open_splits
 from whisper_peft.data.splits import is_for_scoring
+from whisper_peft.data.survey.findings import Inspection
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import SAMPLING_RATE, Waveform
 

@@ -30,18 +30,21 @@ def first_line(path):
     return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]
 
 
+def branch(folder, depth):
+    """Return a line for each module and each folder of modules below `folder`, deeper ones further right."""
+    for path in sorted(folder.iterdir(), key=lambda path: (path.name != "__init__.py", path.name)):
+        name = f"{'  ' * depth}{path.name}"
+        if (path / "__init__.py").is_file():
+            yield f"{name + '/':<38} {first_line(path / '__init__.py')}"
+            yield from branch(path, depth + 1)
+        elif path.suffix == ".py" and (path.name != "__init__.py" or depth == 1):
+            yield f"{name:<38} {first_line(path)}"
+
+
 def tree():
     """Return every module of the package and every recipe, with the first line of its docstring."""
-    lines = []
-    for folder in ("whisper_peft", "recipes"):
-        lines.append(f"{folder}/")
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            place = path.relative_to(ROOT / folder)
-            name = (
-                f"{place.parent}/" if place.name == "__init__.py" and place.parent != Path() else str(place)
-            )
-            lines.append(f"  {name:<38} {first_line(path)}")
-    return "\n".join(lines)
+    folders = ("whisper_peft", "recipes")
+    return "\n".join(line for name in folders for line in (f"{name}/", *branch(ROOT / name, 1)))
 
 
 def test_the_tree_is_the_tree():

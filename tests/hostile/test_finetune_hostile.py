@@ -15,7 +15,7 @@ from tests.hostile.recordings import FINE, Recording, recordings
 from tests.hostile.speech import prompts
 from tests.hostile.written_rows import Row, rows
 from whisper_peft import finetune
-from whisper_peft.pipeline.run import Run
+from whisper_peft.pipeline.runs.run import Run
 
 HOSTILE: tuple[Recording | Row, ...] = (*recordings(), *rows())
 BEFORE_DECODING = {

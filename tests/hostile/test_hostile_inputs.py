@@ -10,10 +10,10 @@ from tests.hostile.inputs import Hostile, hostile_inputs
 from tests.hostile.speech import Spoken
 from tests.hostile.table import PAGE, page
 from tests.hostile.time_limit import at_most
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.data.checking import check_row, check_rows
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.labels import Labeller
-from whisper_peft.data.sources import open_source
+from whisper_peft.data.sources.opening import open_source
+from whisper_peft.data.targets.labels import Labeller
 from whisper_peft.errors import AudioError, DataError
 from whisper_peft.measuring import PeakMemory
 from whisper_peft.model.loading import Whisper

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whisper_peft.data.augmentation import build_augmentation
+from whisper_peft.data.effects.augmentation import build_augmentation
+from whisper_peft.data.effects.spectrogram_masks import draw_masks
+from whisper_peft.data.effects.telephone import CODECS
+from whisper_peft.data.effects.waveform_effects import add_noise, change_speed, draw_stretch, reverberate
 from whisper_peft.data.randomness import utterance_rng
-from whisper_peft.data.spectrogram_masks import draw_masks
-from whisper_peft.data.telephone import CODECS
-from whisper_peft.data.waveform_effects import add_noise, change_speed, draw_stretch, reverberate
 from whisper_peft.recipe.sections import AugmentSection, Gain, Pitch, SpecAugment, Speed, Telephone
 from whisper_peft.types import Utterance
 

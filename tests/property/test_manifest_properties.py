@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whisper_peft.data.checking import check_row
-from whisper_peft.data.sources import open_source
+from whisper_peft.data.sources.opening import open_source
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
 

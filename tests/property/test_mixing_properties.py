@@ -8,8 +8,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_peft.data.mixing import Ingredient, Mixture
-from whisper_peft.data.mixing_shares import mixing_shares
+from whisper_peft.data.batches.mixing import Ingredient, Mixture
+from whisper_peft.data.batches.mixing_shares import mixing_shares
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance
 

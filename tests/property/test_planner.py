@@ -11,11 +11,11 @@ from whisper_peft.model.blueprint import blueprint, published_config
 from whisper_peft.model.precision import choose_precision
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import AdapterSection, Recipe
-from whisper_peft.training.cost_model import measured_costs
-from whisper_peft.training.machine_speed import MachineSpeed
-from whisper_peft.training.material import Material, Rows
-from whisper_peft.training.planner import Machine, Planner
-from whisper_peft.training.proposals import propose
+from whisper_peft.training.planning.cost_model import measured_costs
+from whisper_peft.training.planning.machine_speed import MachineSpeed
+from whisper_peft.training.planning.material import Material, Rows
+from whisper_peft.training.planning.planner import Machine, Planner
+from whisper_peft.training.planning.proposals import propose
 from whisper_peft.types import Utterance
 
 SIZES = ["tiny", "base", "small", "medium"]

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from tests.hostile.mutations import Damaged, damaged, flips, stored, texts
 from tests.hostile.speech import flac
 from tests.hostile.time_limit import at_most
+from whisper_peft.data.audio.decoding import decode, header_duration_s
 from whisper_peft.data.checking import check_row
-from whisper_peft.data.decoding import decode, header_duration_s
-from whisper_peft.data.sources import open_source
+from whisper_peft.data.sources.opening import open_source
 from whisper_peft.errors import AudioError, DataError
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance

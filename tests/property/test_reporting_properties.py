@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from whisper_peft.evaluation.error_analysis.alignment import align
 from whisper_peft.evaluation.units import separate_words
-from whisper_peft.reporting.curve_values import curve_of
 from whisper_peft.reporting.json_lines import Predictions
-from whisper_peft.reporting.page import render_page
-from whisper_peft.reporting.plots import Series, decades, line_plot, thin
+from whisper_peft.reporting.pages.run_page import render_page
+from whisper_peft.reporting.plots.line_plots import Series, decades, line_plot, thin
 from whisper_peft.reporting.run_report import EvaluationRecord, RunRecord, RunReport, environment_meta
+from whisper_peft.reporting.values.curve_values import curve_of
 from whisper_peft.types import EvalResult, Prediction
 
 SCORES = EvalResult(0.1, 0.1, 0.1, 0.1, (0.05, 0.2), 1, "none", None, "full", 1.0, 1, 1, 0, 0, 0, 0)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whisper_peft.data.restoration import restore_text, word_key, written_words
+from whisper_peft.data.text.restoration import restore_text, word_key, written_words
 
 WORDS = st.sampled_from(
     ["I", "I'M", "THE", "DOGS'", "WELL-KNOWN", "TWENTY", "ÉTÉ", "ẞ", "İ", "42", "-", "U.S.", "ΣΑΣ"]

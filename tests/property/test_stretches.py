@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from whisper_peft.data.audio.decoding import decode, header_duration_s
 from whisper_peft.data.checking import check_row
-from whisper_peft.data.decoding import decode, header_duration_s
 from whisper_peft.errors import AudioError
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import SAMPLING_RATE, Utterance
@@ -195,7 +195,7 @@ def test_little_more_than_the_stretch_is_read(
     stream = io.BytesIO()
     soundfile.write(stream, minutes, SAMPLING_RATE, format=coding[0], subtype=coding[1])
     file = CountingFile(stream.getvalue())
-    monkeypatch.setattr("whisper_peft.data.decoding.io.BytesIO", lambda content: file)
+    monkeypatch.setattr("whisper_peft.data.audio.decoding.io.BytesIO", lambda content: file)
     found = decode(stretch(stream.getvalue(), 200.0, 205.0))
     assert len(found.waveform) == 5 * SAMPLING_RATE
     assert file.taken < len(stream.getvalue()) / 15

@@ -6,7 +6,7 @@ import pytest
 
 import whisper_peft
 from whisper_peft.cli import main
-from whisper_peft.data.findings import Inspection
+from whisper_peft.data.survey.findings import Inspection
 
 
 def exit_code(*words):

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from whisper_peft.benchmarking.sides import Row, SideRun, SideTask, SideTranscripts, write_result
-from whisper_peft.data.loader import choose_workers
+from whisper_peft.data.batches.loader import choose_workers
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.measuring import PeakMemory, Stopwatch, peak_memory_bytes
-from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing, save_adapter
+from whisper_peft.model.adapters.attaching import attach_adapter, enable_gradient_checkpointing, save_adapter
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
-from whisper_peft.pipeline.speech import open_speech
+from whisper_peft.pipeline.runs.speech import open_speech
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import read_recipe

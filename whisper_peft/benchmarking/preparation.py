@@ -14,16 +14,16 @@ from transformers import WhisperConfig
 
 from whisper_peft.benchmarking.sides import Learning, Lora, Row, SideTask
 from whisper_peft.benchmarking.useful_flops import Size
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.labels import WRITTEN_WITHOUT_SPACES, Labeller, language_code, recase
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.targets.labels import WRITTEN_WITHOUT_SPACES, Labeller, language_code, recase
 from whisper_peft.errors import AudioError, BenchmarkError
 from whisper_peft.evaluation.evaluator import draw_evenly
-from whisper_peft.model.adapter_targets import target_modules
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.adapters.targets import target_modules
+from whisper_peft.model.checkpoints.companions import save_companions
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.model.precision import choose_device, choose_precision
-from whisper_peft.pipeline.speech import Speech, open_speech
+from whisper_peft.pipeline.runs.speech import Speech, open_speech
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import AugmentSection, Recipe, TargetSection
 from whisper_peft.recipe.yaml_files import write_recipe

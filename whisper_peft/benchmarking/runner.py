@@ -31,15 +31,15 @@ from whisper_peft.benchmarking.preparation import Preparation, prepare
 from whisper_peft.benchmarking.processes import Side, run_side
 from whisper_peft.benchmarking.sides import SideRun, SideTask, SideTranscripts, read_run, read_transcripts
 from whisper_peft.benchmarking.useful_flops import useful_flops
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.errors import RecipeError, StorageError, did_you_mean
 from whisper_peft.model.precision import choose_device
-from whisper_peft.pipeline.run_folder import choose_folder
-from whisper_peft.pipeline.run_lock import RunLock
+from whisper_peft.pipeline.runs.run_folder import choose_folder
+from whisper_peft.pipeline.runs.run_lock import RunLock
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import Recipe
-from whisper_peft.reporting.progress import SteadyConsole
+from whisper_peft.reporting.console.progress import SteadyConsole
 from whisper_peft.reporting.run_report import environment_meta
 
 Work = Literal["train", "evaluate", "log-mel"]

@@ -180,7 +180,7 @@ def _run_scale_curve(words: list[str]) -> None:
     )
     _tell(curve.text(), curve.to_dict(), command.json)
     if command.plot is not None and is_main_process():
-        from whisper_peft.reporting.scale_curve_values import write_scale_plot
+        from whisper_peft.reporting.values.scale_curve_values import write_scale_plot
 
         write_scale_plot(curve, command.plot)
 

@@ -14,7 +14,7 @@ from whisper_peft.errors import ExportError, RefusedExportError
 from whisper_peft.flags import parse_command
 from whisper_peft.recipe.overrides import tree_of
 from whisper_peft.recipe.sections import DataSection, ModelSection, Section
-from whisper_peft.reporting.parity_page import parity_markdown
+from whisper_peft.reporting.pages.parity_page import parity_markdown
 from whisper_peft.terminal import show, tell
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from whisper_peft.commands.json_files import refuse_unwritable, write_json
 from whisper_peft.flags import parse_command
 from whisper_peft.recipe.overrides import apply_overrides, tree_of
 from whisper_peft.recipe.sections import DataSection, ModelSection, Recipe, Section
-from whisper_peft.reporting.findings_text import inspection_text
+from whisper_peft.reporting.console.findings_text import inspection_text
 from whisper_peft.terminal import is_main_process, show
 
 

@@ -20,7 +20,7 @@ from whisper_peft.reporting.figures import count, number, reasons
 from whisper_peft.terminal import show
 
 if TYPE_CHECKING:
-    from whisper_peft.pipeline.labelling import LabelResult
+    from whisper_peft.pipeline.corpora.labelling import LabelResult
 
 
 @dataclass(frozen=True)

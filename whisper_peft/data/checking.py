@@ -1,10 +1,10 @@
 """Which rows can be learned from, told from their text and the headers of their recordings.
 
-Reasons, beside those of `whisper_peft.data.decoding`: `empty-text`, `too-short` and `too-long` (by
+Reasons, beside those of `whisper_peft.data.audio.decoding`: `empty-text`, `too-short` and `too-long` (by
 data.min_duration_s and data.max_duration_s), `label-too-long` (more tokens than the decoder has positions),
 `special-token` (a text with `<|endoftext|>` or the like, which the tokenizer would take for the token), and
-those of `whisper_peft.data.rows` and of the sources themselves. What only decoding shows (damage inside a
-file, NaN, silence) is counted when it is met.
+those of `whisper_peft.data.sources.rows` and of the sources themselves. What only decoding shows (damage
+inside a file, NaN, silence) is counted when it is met.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from whisper_peft.data.decoding import header_duration_s
-from whisper_peft.data.sources import Source
+from whisper_peft.data.audio.decoding import header_duration_s
+from whisper_peft.data.sources.opening import Source
 from whisper_peft.errors import AudioError, DataError
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import MAX_LABEL_TOKENS, Utterance
@@ -79,7 +79,7 @@ def check_rows(
         DataError: If no row is left, or more than `data.max_skipped_share` cannot be used.
 
     Example:
-        >>> from whisper_peft.data.sources import open_source
+        >>> from whisper_peft.data.sources.opening import open_source
         >>> section = DataSection(source=[{"audio": "no.wav", "text": "A"}])
         >>> check_rows(open_source(section, "all"), section=section, label_length=lambda row: 5)
         Traceback (most recent call last):

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whisper_peft.data.augmentation import Effect
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.kinds import Rows
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.effects.augmentation import Effect
+from whisper_peft.data.sources.kinds import Rows
 from whisper_peft.errors import AudioError
 from whisper_peft.types import SAMPLING_RATE, Utterance, Waveform
 
@@ -44,7 +44,7 @@ def check_source(source: Rows, *, decoded: int = 3) -> None:
         AssertionError: With the first promise that is broken.
 
     Example:
-        >>> from whisper_peft.data.sources import open_source
+        >>> from whisper_peft.data.sources.opening import open_source
         >>> from whisper_peft.recipe.sections import DataSection
         >>> rows = [Utterance(name, np.ones(800), "text", sampling_rate=8000) for name in "ab"]
         >>> check_source(open_source(DataSection(source=rows), "all"))

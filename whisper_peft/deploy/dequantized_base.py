@@ -16,9 +16,9 @@ from peft import PeftModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.adapters.rounded_weights import dequantized
+from whisper_peft.model.checkpoints.companions import save_companions
 from whisper_peft.model.loading import Whisper
-from whisper_peft.model.rounded_weights import dequantized
 
 TIED = "proj_out.weight"
 """The output projection, which is the token embedding and is stored once."""

@@ -30,7 +30,7 @@ from whisper_peft.deploy.runtimes import RUNTIMES, require
 from whisper_peft.deploy.weights import TIED, read_back, source_weights, weight_faults
 from whisper_peft.errors import StorageError, WhisperPeftError
 from whisper_peft.export_types import ParityRow
-from whisper_peft.model.adapters import adapter_model
+from whisper_peft.model.adapters.attaching import adapter_model
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from whisper_peft.deploy.export_record import file_digest
 from whisper_peft.errors import MergeError
-from whisper_peft.model.adapter_folders import CONFIG_FILE, PICKLE_FILE, SAFE_FILE, find_adapter_folder
+from whisper_peft.model.adapters.folders import CONFIG_FILE, PICKLE_FILE, SAFE_FILE, find_adapter_folder
 
 MERGE_FILE = "merge.json"
 

@@ -19,14 +19,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from whisper_peft.data.labels import Labeller
+from whisper_peft.data.targets.labels import Labeller
 from whisper_peft.deploy.dequantized_base import as_trained, is_exact_as_trained, write_dequantized_base
 from whisper_peft.deploy.merge_record import write_merge_record
 from whisper_peft.errors import MergeError, StorageError
 from whisper_peft.evaluation.generation import generate_transcripts
-from whisper_peft.model.adapter_scales import scaled
-from whisper_peft.model.adapters import adapter_model
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.adapters.attaching import adapter_model
+from whisper_peft.model.adapters.scales import scaled
+from whisper_peft.model.checkpoints.companions import save_companions
 from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.model.log_mel import LogMel

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from whisper_peft.data.audio_contexts import context_frames
+from whisper_peft.data.batches.audio_contexts import context_frames
 from whisper_peft.deploy.export_values import ExportFormat, Reference
 from whisper_peft.deploy.runtime_values import RuntimeAnswer, RuntimeRequest
 from whisper_peft.deploy.runtimes import RUNTIMES, require
@@ -22,7 +22,7 @@ from whisper_peft.errors import ExportError
 from whisper_peft.evaluation.normalizers import get_normalizer
 from whisper_peft.evaluation.scoring import score
 from whisper_peft.export_types import DifferingTranscript, ParityRow
-from whisper_peft.model.adapter_folders import find_adapter_folder
+from whisper_peft.model.adapters.folders import find_adapter_folder
 from whisper_peft.types import SAMPLING_RATE
 
 START_TIMEOUT_S = 600.0

@@ -14,8 +14,8 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, Repository
 from huggingface_hub.utils._validators import validate_repo_id
 
 from whisper_peft.errors import PublishingError
-from whisper_peft.model.adapter_folders import CONFIG_FILE, PICKLE_FILE, SAFE_FILE
-from whisper_peft.model.hub import COMPANION_FILES, missing_shards, weight_files
+from whisper_peft.model.adapters.folders import CONFIG_FILE, PICKLE_FILE, SAFE_FILE
+from whisper_peft.model.checkpoints.hub import COMPANION_FILES, missing_shards, weight_files
 
 Published: TypeAlias = Literal["adapter", "merged", "both"]
 """What goes up. Of both, the merged model lies at the top of the repository and the adapter in `adapter/`."""

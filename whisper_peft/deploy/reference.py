@@ -8,7 +8,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from whisper_peft.data.labels import Labeller, told_language
+from whisper_peft.data.targets.labels import Labeller, told_language
 from whisper_peft.deploy.export_values import Reference
 from whisper_peft.errors import ExportError
 from whisper_peft.evaluation.generation import generate_transcripts, listening, log_mel

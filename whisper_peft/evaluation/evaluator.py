@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import torch.distributed
 
-from whisper_peft.data.acoustics import signal_to_noise_db
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.survey.acoustics import signal_to_noise_db
 from whisper_peft.errors import AudioError, EvaluationError
 from whisper_peft.evaluation.generation import check_language, generate
 from whisper_peft.evaluation.halves import in_halves
@@ -20,7 +20,7 @@ from whisper_peft.evaluation.scoring import Scores, score
 from whisper_peft.evaluation.style import style_profile
 from whisper_peft.evaluation.units import has_spaceless
 from whisper_peft.measuring import Stopwatch, peak_memory_bytes
-from whisper_peft.model.folding import folded
+from whisper_peft.model.adapters.folding import folded
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import EvalSection
 from whisper_peft.types import WINDOW_S, EvalResult, Prediction, Utterance

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessorList, WhisperTimeStampLogitsProcessor
 
-from whisper_peft.data.audio_contexts import context_frames
-from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS, told_language
+from whisper_peft.data.batches.audio_contexts import context_frames
+from whisper_peft.data.targets.labels import MAX_PREVIOUS_TOKENS, told_language
 from whisper_peft.evaluation.beam_search import search_beams
 from whisper_peft.evaluation.encoder_states import EncoderStates, pad_states
 from whisper_peft.evaluation.endings import RowLimits, longest_repetition

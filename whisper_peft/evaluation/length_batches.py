@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from whisper_peft.data.decoding import header_duration_s
+from whisper_peft.data.audio.decoding import header_duration_s
 from whisper_peft.errors import AudioError
 from whisper_peft.evaluation.generation import AudioContext, audio_frames
 from whisper_peft.model.log_mel import MAX_FRAMES

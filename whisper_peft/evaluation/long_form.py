@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
-from whisper_peft.data.timestamps import TIMESTAMP_S
+from whisper_peft.data.targets.timestamps import TIMESTAMP_S
 from whisper_peft.evaluation.encoder_states import EncoderStates, cross_attention_within
 from whisper_peft.evaluation.generation import Generation, log_mel, token_id
 from whisper_peft.model.loading import Whisper

@@ -17,7 +17,7 @@ import regex
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer, EnglishTextNormalizer
 
 from whisper_peft.errors import EvaluationError, did_you_mean
-from whisper_peft.model.whisper_tokenizers import english_spelling
+from whisper_peft.model.checkpoints.whisper_tokenizers import english_spelling
 
 ENGLISH = frozenset({"en", "english", "<|en|>"})
 

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from whisper_peft.data.decoding import decode, header_duration_s
-from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS
-from whisper_peft.data.recordings import AUDIO_SUFFIXES
+from whisper_peft.data.audio.decoding import decode, header_duration_s
+from whisper_peft.data.effects.recordings import AUDIO_SUFFIXES
+from whisper_peft.data.targets.labels import MAX_PREVIOUS_TOKENS
 from whisper_peft.errors import AudioError, DataError, first_of
 from whisper_peft.evaluation.generation import AudioContext, check_language, encode, listening
 from whisper_peft.evaluation.long_form import WINDOW_SAMPLES, detect_languages

@@ -26,7 +26,7 @@ from whisper_peft.evaluation.long_form import (
     find_silent_windows,
     quietest_feature,
 )
-from whisper_peft.model.folding import folded
+from whisper_peft.model.adapters.folding import folded
 from whisper_peft.model.loading import Whisper
 from whisper_peft.types import SAMPLING_RATE, Segment, Transcript, Waveform
 

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from whisper_peft.errors import AdapterError, ModelError
-from whisper_peft.model.adapter_configs import adapter_config
-from whisper_peft.model.checkpoints import HUB_NAMES, hub_name, size_of
-from whisper_peft.model.ctranslate2_format import ctranslate2_config
-from whisper_peft.model.hub import cached_folder, weight_files
-from whisper_peft.model.installed_weights import installed_wheel
+from whisper_peft.model.adapters.configs import adapter_config
+from whisper_peft.model.checkpoints.ctranslate2_format import ctranslate2_config
+from whisper_peft.model.checkpoints.finding import HUB_NAMES, hub_name, size_of
+from whisper_peft.model.checkpoints.hub import cached_folder, weight_files
+from whisper_peft.model.checkpoints.installed_weights import installed_wheel
+from whisper_peft.model.checkpoints.openai_format import openai_config
 from whisper_peft.model.library_noise import no_false_alarms_of_peft
-from whisper_peft.model.openai_format import openai_config
 from whisper_peft.recipe.sections import AdapterSection
 
 ENGLISH, MULTILINGUAL, WITH_CANTONESE = 51864, 51865, 51866

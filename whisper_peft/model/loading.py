@@ -16,19 +16,19 @@ from torch import nn
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
 from whisper_peft.errors import AdapterError, ModelError
-from whisper_peft.model.adapter_bases import find_base
-from whisper_peft.model.adapter_folders import (
+from whisper_peft.model.adapters.attaching import load_adapter
+from whisper_peft.model.adapters.bases import find_base
+from whisper_peft.model.adapters.folders import (
     find_adapter_folder,
     is_adapter_folder,
     read_adapter_config,
     read_adapter_state,
 )
-from whisper_peft.model.adapters import load_adapter
-from whisper_peft.model.checkpoints import Checkpoint, resolve_checkpoint
-from whisper_peft.model.companions import Companions, load_companions
-from whisper_peft.model.generation_defaults import allow_empty_text
+from whisper_peft.model.checkpoints.companions import Companions, load_companions
+from whisper_peft.model.checkpoints.finding import Checkpoint, resolve_checkpoint
+from whisper_peft.model.checkpoints.generation_defaults import allow_empty_text
+from whisper_peft.model.checkpoints.weights import Quantization, read_weights
 from whisper_peft.model.precision import Precision, choose_device, choose_precision
-from whisper_peft.model.weights import Quantization, read_weights
 from whisper_peft.recipe.sections import ModelSection, TargetSection
 
 logger = logging.getLogger(__name__)

@@ -8,27 +8,31 @@ from typing import Any
 
 from torch import Tensor
 
-from whisper_peft.deploy.adapter_combination import Combination, write_combined_adapter
-from whisper_peft.deploy.adapter_description import AdapterDescription, describe_folder
-from whisper_peft.deploy.adapter_values import (
+from whisper_peft.deploy.adapters.checkpoint_average import write_averaged_adapter
+from whisper_peft.deploy.adapters.combination import Combination, write_combined_adapter
+from whisper_peft.deploy.adapters.description import AdapterDescription, describe_folder
+from whisper_peft.deploy.adapters.values import (
     AveragedAdapter,
     CombinedAdapter,
     ExtractedAdapter,
     UnmergedBase,
 )
-from whisper_peft.deploy.checkpoint_average import write_averaged_adapter
-from whisper_peft.deploy.weight_differences import state_of, write_extracted_adapter, write_unmerged_base
+from whisper_peft.deploy.adapters.weight_differences import (
+    state_of,
+    write_extracted_adapter,
+    write_unmerged_base,
+)
 from whisper_peft.errors import AdapterError, ModelError
-from whisper_peft.model.adapter_bases import find_base
-from whisper_peft.model.adapter_folders import (
+from whisper_peft.model.adapters.attaching import load_adapter
+from whisper_peft.model.adapters.bases import find_base
+from whisper_peft.model.adapters.folders import (
     find_adapter_folder,
     read_adapter_config,
     read_adapter_state,
     refuse_used,
 )
-from whisper_peft.model.adapters import load_adapter
 from whisper_peft.model.loading import load_run_or_model, load_whisper
-from whisper_peft.pipeline.run_folder import ADAPTER, RECIPE_FILE
+from whisper_peft.pipeline.runs.run_folder import ADAPTER, RECIPE_FILE
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.recipe.yaml_files import read_recipe

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from whisper_peft.data.sources import open_split
+from whisper_peft.data.sources.opening import open_split
 from whisper_peft.deploy.export_record import RECORD_FILE, ExportRecord, read_record
 from whisper_peft.deploy.export_values import Reference, Tolerance, Writer
 from whisper_peft.deploy.exporters import find_orders
@@ -27,17 +27,17 @@ from whisper_peft.deploy.reference import refuse_unlike, take_reference
 from whisper_peft.deploy.verification import verify_folder
 from whisper_peft.errors import ExportError, RefusedExportError
 from whisper_peft.export_types import ExportResult, ParityRow, ParityTable, Verification
-from whisper_peft.model.adapter_activity import check_activity
-from whisper_peft.model.adapter_folders import find_adapter_folder
+from whisper_peft.model.adapters.activity import check_activity
+from whisper_peft.model.adapters.folders import find_adapter_folder
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import read_figures
-from whisper_peft.pipeline.nearest_language import settle_language
+from whisper_peft.pipeline.corpora.nearest_language import settle_language
 from whisper_peft.pipeline.operations import recipe_of
-from whisper_peft.pipeline.run_folder import ADAPTER, RECIPE_FILE
-from whisper_peft.pipeline.speech import clips_to_compare
+from whisper_peft.pipeline.runs.run_folder import ADAPTER, RECIPE_FILE
+from whisper_peft.pipeline.runs.speech import clips_to_compare
 from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
-from whisper_peft.reporting.parity_page import write_parity
+from whisper_peft.reporting.pages.parity_page import write_parity
 from whisper_peft.reporting.run_report import environment_meta
 from whisper_peft.types import SAMPLING_RATE, Utterance
 

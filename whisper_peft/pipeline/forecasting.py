@@ -12,21 +12,21 @@ from typing import Any, TypeVar
 
 import torch
 
-from whisper_peft.data.labels import told_language
+from whisper_peft.data.targets.labels import told_language
 from whisper_peft.errors import WhisperPeftError
 from whisper_peft.measuring import free_memory_bytes, memory_bytes
 from whisper_peft.model.blueprint import ENGLISH, Sketch, blueprint, sketch
 from whisper_peft.model.precision import choose_device, choose_precision
-from whisper_peft.pipeline.contradictions import refuse_contradictions
 from whisper_peft.pipeline.material import look_at_speech
+from whisper_peft.pipeline.runs.contradictions import refuse_contradictions
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.reporting.figures import memory
-from whisper_peft.training.machine_speed import measure_speed
-from whisper_peft.training.material import Material
-from whisper_peft.training.planner import Forecast, Machine, Planner
-from whisper_peft.training.proposals import Proposal, propose
+from whisper_peft.training.planning.machine_speed import measure_speed
+from whisper_peft.training.planning.material import Material
+from whisper_peft.training.planning.planner import Forecast, Machine, Planner
+from whisper_peft.training.planning.proposals import Proposal, propose
 from whisper_peft.types import Utterance
 
 T = TypeVar("T")
@@ -231,7 +231,7 @@ def too_large(forecast: Forecast, free: int) -> str:
     """Say what is needed and what there is.
 
     Example:
-        >>> from whisper_peft.training.planner import StageForecast
+        >>> from whisper_peft.training.planning.planner import StageForecast
         >>> stages = {"train": StageForecast(9.0, 4 * 2**30)}
         >>> too_large(Forecast(1, 9.0, stages, 4 * 2**30, {}, 1, 2), 2**30)
         'the run needs 4.00 GiB of memory (train), and 1.00 GiB are free'

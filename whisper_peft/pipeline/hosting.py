@@ -8,17 +8,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from whisper_peft.data.labels import told_language
+from whisper_peft.data.targets.labels import told_language
 from whisper_peft.errors import ModelError, ServingError, did_you_mean
 from whisper_peft.evaluation.generation import AudioContext
 from whisper_peft.evaluation.transcription import DETECT
-from whisper_peft.model.adapter_folders import find_adapter_folder
-from whisper_peft.model.adapter_sets import add_adapter
-from whisper_peft.model.ctranslate2_format import MODEL_FILE
+from whisper_peft.model.adapters.folders import find_adapter_folder
+from whisper_peft.model.adapters.sets import add_adapter
+from whisper_peft.model.checkpoints.ctranslate2_format import MODEL_FILE
 from whisper_peft.model.loading import Whisper
 from whisper_peft.pipeline.context_choice import ContextChoice
 from whisper_peft.pipeline.operations import Overrides, choose_context, load, recipe_of
-from whisper_peft.pipeline.run_folder import ADAPTER, MODEL, RECIPE_FILE
+from whisper_peft.pipeline.runs.run_folder import ADAPTER, MODEL, RECIPE_FILE
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

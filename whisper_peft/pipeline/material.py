@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from whisper_peft.data.batches.mixing_shares import mixing_shares
 from whisper_peft.data.checking import check_row
-from whisper_peft.data.mixed_sources import mixed_names, open_mixed
-from whisper_peft.data.mixing_shares import mixing_shares
-from whisper_peft.data.sources import Source, open_split
+from whisper_peft.data.sources.mixed_sources import mixed_names, open_mixed
+from whisper_peft.data.sources.opening import Source, open_split
 from whisper_peft.data.splits import Role
-from whisper_peft.data.text_style import choose_text_case, text_style
+from whisper_peft.data.text.text_style import choose_text_case, text_style
 from whisper_peft.errors import DataError, WhisperPeftError
 from whisper_peft.evaluation.evaluator import draw_evenly
-from whisper_peft.pipeline.mixed_speech import STYLE_SAMPLE, hears_streams
+from whisper_peft.pipeline.runs.mixed_speech import STYLE_SAMPLE, hears_streams
 from whisper_peft.recipe.sections import Recipe
-from whisper_peft.training.material import Material, Replayed, Rows
-from whisper_peft.training.workload import PREFIX_TOKENS, text_tokens
+from whisper_peft.training.planning.material import Material, Replayed, Rows
+from whisper_peft.training.planning.workload import PREFIX_TOKENS, text_tokens
 from whisper_peft.types import Utterance
 
 T = TypeVar("T")

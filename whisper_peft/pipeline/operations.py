@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-from whisper_peft.data.sources import Source, open_split
+from whisper_peft.data.sources.opening import Source, open_split
 from whisper_peft.deploy.merging import merge_adapter
 from whisper_peft.errors import AudioError, MergeError, RecipeError, did_you_mean
 from whisper_peft.evaluation.evaluator import evaluate_utterances
@@ -23,16 +23,16 @@ from whisper_peft.evaluation.transcript_formats import (
 from whisper_peft.evaluation.transcription import find_recordings, transcribe_files
 from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import ContextChoice, read_figures, write_figures
-from whisper_peft.pipeline.contradictions import refuse_unfit_base
-from whisper_peft.pipeline.mixed_speech import open_mixed_evals
-from whisper_peft.pipeline.nearest_language import settle_language
+from whisper_peft.pipeline.corpora.nearest_language import settle_language
 from whisper_peft.pipeline.probing import with_probes
-from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, RECIPE_FILE
-from whisper_peft.pipeline.speech import clips_to_compare, count_to_score
+from whisper_peft.pipeline.runs.contradictions import refuse_unfit_base
+from whisper_peft.pipeline.runs.mixed_speech import open_mixed_evals
+from whisper_peft.pipeline.runs.run_folder import ADAPTER, MERGED, RECIPE_FILE
+from whisper_peft.pipeline.runs.speech import clips_to_compare, count_to_score
 from whisper_peft.recipe.overrides import apply_overrides, given_overrides
 from whisper_peft.recipe.sections import MergeBase, Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
-from whisper_peft.reporting.progress import EvalProgress
+from whisper_peft.reporting.console.progress import EvalProgress
 from whisper_peft.training.processes import start_processes
 from whisper_peft.types import EvalResult, MergeResult, Transcript
 

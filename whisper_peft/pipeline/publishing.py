@@ -21,14 +21,14 @@ from whisper_peft.deploy.publishing import (
     upload,
 )
 from whisper_peft.errors import AdapterError, PublishingError, did_you_mean
-from whisper_peft.model.adapter_activity import check_activity
-from whisper_peft.model.adapter_folders import CONFIG_FILE
+from whisper_peft.model.adapters.activity import check_activity
+from whisper_peft.model.adapters.folders import CONFIG_FILE
 from whisper_peft.model.loading import load_run_or_model
 from whisper_peft.pipeline.context_choice import FIGURES_FILE
-from whisper_peft.pipeline.run_folder import ADAPTER, MERGED, MODEL, RECIPE_FILE
+from whisper_peft.pipeline.runs.run_folder import ADAPTER, MERGED, MODEL, RECIPE_FILE
 from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
-from whisper_peft.reporting.model_card import CARD_FILE, Publication, hub_name, render_model_card
+from whisper_peft.reporting.pages.model_card import CARD_FILE, Publication, hub_name, render_model_card
 from whisper_peft.reporting.run_report import read_report
 
 

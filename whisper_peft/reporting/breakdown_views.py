@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from whisper_peft.evaluation.error_analysis.values import Breakdown, Confusion, Slice
-from whisper_peft.reporting.interval_plots import (
+from whisper_peft.reporting.plots.interval_plots import (
     IntervalPlot,
     ReliabilityPlot,
     interval_plot,

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from whisper_peft.reporting.curve_values import Column, Curve, TrainingCurves
+from whisper_peft.reporting.values.curve_values import Column, Curve, TrainingCurves
 from whisper_peft.types import Prediction
 
 LOG_FILE = "log.jsonl"

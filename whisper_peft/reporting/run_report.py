@@ -19,8 +19,8 @@ from whisper_peft.errors import StorageError
 from whisper_peft.evaluation.error_analysis.values import Breakdown
 from whisper_peft.evaluation.health.values import Health
 from whisper_peft.measuring import StageCost
-from whisper_peft.reporting.augmentation_values import AugmentationRecord
-from whisper_peft.reporting.curve_values import TrainingCurves
+from whisper_peft.reporting.values.augmentation_values import AugmentationRecord
+from whisper_peft.reporting.values.curve_values import TrainingCurves
 from whisper_peft.types import EvalResult, MergeResult, TrainResult
 from whisper_peft.update_types import WeightUpdates
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from whisper_peft.data.audio_contexts import WINDOW_FRAMES, AudioContexts
+from whisper_peft.data.batches.audio_contexts import WINDOW_FRAMES, AudioContexts
 from whisper_peft.errors import RecipeError
 from whisper_peft.measuring import free_memory_bytes
 from whisper_peft.model.loading import Whisper

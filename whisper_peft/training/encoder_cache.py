@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from whisper_peft.data.batching import MicroBatch, Recording, Window
-from whisper_peft.data.no_speech import NoSpeech
+from whisper_peft.data.batches.batching import MicroBatch, Recording, Window
+from whisper_peft.data.targets.no_speech import NoSpeech
 from whisper_peft.training.state_stores import DIGEST_BYTES, StateStore
 from whisper_peft.types import Utterance
 

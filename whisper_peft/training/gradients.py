@@ -17,7 +17,7 @@ from accelerate.utils import broadcast, gather_object
 from torch import Tensor, distributed
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from whisper_peft.data.collation import Batch
+from whisper_peft.data.batches.collation import Batch
 from whisper_peft.errors import TrainingError
 from whisper_peft.measuring import is_out_of_memory, release_freed_memory
 from whisper_peft.model.compiling import CompiledLayers

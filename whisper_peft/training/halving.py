@@ -10,8 +10,8 @@ from typing import Literal
 
 import torch
 
-from whisper_peft.data.batching import equal_shares
-from whisper_peft.data.collation import Batch
+from whisper_peft.data.batches.batching import equal_shares
+from whisper_peft.data.batches.collation import Batch
 from whisper_peft.types import FRAMES_PER_SECOND
 
 CPU_PART_S = 80.0

@@ -15,14 +15,14 @@ from typing import Any
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 
-from whisper_peft.data.collation import KINDS, Batch, Collator
-from whisper_peft.data.loader import StepLoader, choose_workers, explained_worker_loss
-from whisper_peft.data.mixing import Mixture
-from whisper_peft.data.stream_pools import StreamPlace
+from whisper_peft.data.batches.collation import KINDS, Batch, Collator
+from whisper_peft.data.batches.loader import StepLoader, choose_workers, explained_worker_loss
+from whisper_peft.data.batches.mixing import Mixture
+from whisper_peft.data.batches.stream_pools import StreamPlace
 from whisper_peft.errors import ResumeError
 from whisper_peft.measuring import Stopwatch, memory_bytes, peak_memory_bytes, trim_heap
+from whisper_peft.model.checkpoints.generation_defaults import allow_empty_text
 from whisper_peft.model.compiling import CompiledLayers
-from whisper_peft.model.generation_defaults import allow_empty_text
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.training.cache_choice import choose_cache

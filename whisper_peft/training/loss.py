@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 
-from whisper_peft.data.batching import Recording
-from whisper_peft.data.labels import IGNORED
+from whisper_peft.data.batches.batching import Recording
+from whisper_peft.data.targets.labels import IGNORED
 from whisper_peft.model.audio_context import VariableContextEncoder
 from whisper_peft.model.loading import Whisper
 from whisper_peft.model.log_mel import HOP_LENGTH, LogMel

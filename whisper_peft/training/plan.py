@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from transformers import WhisperConfig
 
-from whisper_peft.data.batching import EpochPlan, StepPlan
-from whisper_peft.data.collation import Collator
-from whisper_peft.data.mixing import Mixture
-from whisper_peft.data.stream_pools import StreamPlace
-from whisper_peft.data.windowing import Windowing
-from whisper_peft.data.work import WorkModel
+from whisper_peft.data.batches.batching import EpochPlan, StepPlan
+from whisper_peft.data.batches.collation import Collator
+from whisper_peft.data.batches.mixing import Mixture
+from whisper_peft.data.batches.stream_pools import StreamPlace
+from whisper_peft.data.batches.work import WorkModel
+from whisper_peft.data.targets.windowing import Windowing
 from whisper_peft.errors import DataError, RecipeError
 from whisper_peft.recipe.sections import Recipe, TrainSection
 from whisper_peft.types import Utterance

@@ -6,8 +6,8 @@ import contextlib
 import itertools
 from collections.abc import Generator
 
-from whisper_peft.data.collation import Batch
-from whisper_peft.model.adapter_inputs import InputMoments
+from whisper_peft.data.batches.collation import Batch
+from whisper_peft.model.adapters.inputs import InputMoments
 from whisper_peft.training.checkpoints import RunState
 from whisper_peft.training.gradients import Gradients
 

@@ -18,8 +18,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from whisper_peft.data.audio_contexts import WINDOW_FRAMES
-from whisper_peft.data.batching import Recording
+from whisper_peft.data.batches.audio_contexts import WINDOW_FRAMES
+from whisper_peft.data.batches.batching import Recording
 from whisper_peft.errors import StorageError
 
 logger = logging.getLogger(__name__)

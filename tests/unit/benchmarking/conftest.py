@@ -10,7 +10,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from whisper_peft.benchmarking.processes import reference_script
 from whisper_peft.benchmarking.sides import SideRun
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.checkpoints.companions import save_companions
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import Recipe
 

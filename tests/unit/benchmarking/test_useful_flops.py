@@ -6,7 +6,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from whisper_peft.benchmarking.sides import Lora
 from whisper_peft.benchmarking.useful_flops import Size, useful_flops
-from whisper_peft.model.adapter_targets import PRESETS
+from whisper_peft.model.adapters.targets import PRESETS
 from whisper_peft.model.audio_context import enable_variable_context
 from whisper_peft.model.library_noise import no_false_alarms_of_peft
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.data.checking import check_row, check_rows
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.sources import open_source
+from whisper_peft.data.sources.opening import open_source
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance

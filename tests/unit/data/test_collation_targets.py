@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from whisper_peft.data.audio_contexts import AudioContexts
-from whisper_peft.data.augmentation import build_augmentation
-from whisper_peft.data.batching import EpochPlan, MicroBatch, Recording
-from whisper_peft.data.collation import Collator
-from whisper_peft.data.labels import IGNORED, Labeller
-from whisper_peft.data.loader import StepLoader
-from whisper_peft.data.no_speech import NoSpeech, no_speech_row
-from whisper_peft.data.target_draws import TargetDraws
-from whisper_peft.data.windowing import Windowing
+from whisper_peft.data.batches.audio_contexts import AudioContexts
+from whisper_peft.data.batches.batching import EpochPlan, MicroBatch, Recording
+from whisper_peft.data.batches.collation import Collator
+from whisper_peft.data.batches.loader import StepLoader
+from whisper_peft.data.effects.augmentation import build_augmentation
+from whisper_peft.data.targets.labels import IGNORED, Labeller
+from whisper_peft.data.targets.no_speech import NoSpeech, no_speech_row
+from whisper_peft.data.targets.target_draws import TargetDraws
+from whisper_peft.data.targets.windowing import Windowing
 from whisper_peft.recipe.sections import AugmentSection, SpecAugment, Speed, TargetSection, TrainSection
 from whisper_peft.types import Segment, Utterance
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from whisper_peft.data.containers import find_damage
-from whisper_peft.data.flac_headers import SampleDigest, flac_header
-from whisper_peft.data.ogg_pages import page_checksum
+from whisper_peft.data.audio.containers import find_damage
+from whisper_peft.data.audio.flac_headers import SampleDigest, flac_header
+from whisper_peft.data.audio.ogg_pages import page_checksum
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 
-from whisper_peft.data.labels import IGNORED, MAX_PREVIOUS_TOKENS, Labeller, TargetKind
-from whisper_peft.data.neighbours import with_previous_text
-from whisper_peft.data.no_speech import NoSpeech
-from whisper_peft.data.timestamps import place
+from whisper_peft.data.targets.labels import IGNORED, MAX_PREVIOUS_TOKENS, Labeller, TargetKind
+from whisper_peft.data.targets.neighbours import with_previous_text
+from whisper_peft.data.targets.no_speech import NoSpeech
+from whisper_peft.data.targets.timestamps import place
 from whisper_peft.recipe.sections import TargetSection
 from whisper_peft.types import MAX_LABEL_TOKENS, Segment, Utterance
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from whisper_peft.data.held_out import HoldOut, choose_hold_out
-from whisper_peft.data.sources import open_source, open_split
+from whisper_peft.data.sources.opening import open_source, open_split
 from whisper_peft.data.splits import choose, find_split
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection

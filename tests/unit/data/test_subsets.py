@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from whisper_peft.data.sources import open_split
+from whisper_peft.data.sources.opening import open_split
 from whisper_peft.data.splits import choose
 from whisper_peft.data.subsets import choose_subset
 from whisper_peft.errors import DataError

@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import WhisperForConditionalGeneration
 
 import whisper_peft
-from whisper_peft.deploy.adapter_combination import combination_types
+from whisper_peft.deploy.adapters.combination import combination_types
 from whisper_peft.errors import AdapterError, StorageError
-from whisper_peft.model.adapters import adapter_model, attach_adapter, save_adapter
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.adapters.attaching import adapter_model, attach_adapter, save_adapter
+from whisper_peft.model.checkpoints.companions import save_companions
 from whisper_peft.model.library_noise import no_false_alarms_of_peft
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import AdapterSection, ModelSection, Recipe, TrainSection

@@ -21,7 +21,7 @@ from whisper_peft.deploy.reference import logits_at, refuse_unlike
 from whisper_peft.deploy.weights import source_weights
 from whisper_peft.errors import ExportError, StorageError
 from whisper_peft.export_types import ParityRow
-from whisper_peft.model.adapters import attach_adapter, save_adapter
+from whisper_peft.model.adapters.attaching import attach_adapter, save_adapter
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 from whisper_peft.types import Utterance

@@ -14,13 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.deploy import dequantized_base, merging
 from whisper_peft.deploy.dequantized_base import as_trained, dequantized_state
 from whisper_peft.errors import MergeError, StorageError
-from whisper_peft.model.adapters import attach_adapter, save_adapter
+from whisper_peft.model.adapters.attaching import attach_adapter, save_adapter
 from whisper_peft.model.loading import Whisper, load_whisper
-from whisper_peft.pipeline.contradictions import refuse_contradictions
+from whisper_peft.pipeline.runs.contradictions import refuse_contradictions
 from whisper_peft.recipe.sections import AdapterSection, MergeSection, ModelSection, Recipe
 from whisper_peft.reporting.verdict import merge_sentence
 from whisper_peft.types import MergeResult, Utterance

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.deploy import parity
 from whisper_peft.deploy.export_values import Reference
 from whisper_peft.deploy.formats import FORMATS

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers.modeling_outputs import BaseModelOutput
 
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.evaluation.certainty import Certainty, certainties
 from whisper_peft.evaluation.generation import (
     AudioContext,

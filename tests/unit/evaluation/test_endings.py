@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.evaluation.endings import (
     CHECK_EVERY,
     REPETITIONS,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS, Labeller
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.targets.labels import MAX_PREVIOUS_TOKENS, Labeller
 from whisper_peft.errors import DataError
 from whisper_peft.evaluation import generation
 from whisper_peft.evaluation.generation import (
@@ -24,7 +24,7 @@ from whisper_peft.evaluation.generation import (
     listening,
     token_cap,
 )
-from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing
+from whisper_peft.model.adapters.attaching import attach_adapter, enable_gradient_checkpointing
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 from whisper_peft.types import Utterance, Waveform

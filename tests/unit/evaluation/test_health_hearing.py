@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.no_speech import Quiet
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.targets.no_speech import Quiet
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import generate_transcripts
 from whisper_peft.evaluation.health.brought_speech import BROUGHT_LANGUAGES, brought_speech

@@ -4,7 +4,7 @@ import pytest
 
 from whisper_peft.errors import EvaluationError
 from whisper_peft.evaluation.normalizers import get_normalizer
-from whisper_peft.model.whisper_tokenizers import english_spelling
+from whisper_peft.model.checkpoints.whisper_tokenizers import english_spelling
 
 SAMPLES = {
     "hi": ("हिन्दी में बात करें।", "हिन्दी में बात करें"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.deploy.formats.openai import write_openai
 from whisper_peft.evaluation import windows
 from whisper_peft.evaluation.transcription import transcribe_waveforms

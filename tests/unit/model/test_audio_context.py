@@ -9,7 +9,7 @@ from transformers import WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
 from whisper_peft.errors import ModelError
-from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing
+from whisper_peft.model.adapters.attaching import attach_adapter, enable_gradient_checkpointing
 from whisper_peft.model.audio_context import VariableContextEncoder, enable_variable_context
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.model.log_mel import LogMel

@@ -4,10 +4,10 @@ import pytest
 from peft import IA3Config
 
 from whisper_peft.errors import AdapterError, ModelError
-from whisper_peft.model.adapters import attach_adapter
+from whisper_peft.model.adapters.attaching import attach_adapter
 from whisper_peft.model.blueprint import PUBLISHED, blueprint, published_config, sketch
-from whisper_peft.model.ctranslate2_format import ctranslate2_config
-from whisper_peft.model.installed_weights import installed_wheel
+from whisper_peft.model.checkpoints.ctranslate2_format import ctranslate2_config
+from whisper_peft.model.checkpoints.installed_weights import installed_wheel
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 

@@ -12,8 +12,8 @@ from peft import PeftModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from whisper_peft.errors import ModelError
-from whisper_peft.model.adapters import attach_adapter, save_adapter
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.adapters.attaching import attach_adapter, save_adapter
+from whisper_peft.model.checkpoints.companions import save_companions
 from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.model.log_mel import LogMel
 from whisper_peft.recipe.sections import AdapterSection, ModelSection

@@ -7,12 +7,13 @@ import pytest
 import whisper_peft
 from whisper_peft.errors import TrainingError
 from whisper_peft.measuring import StageClock
-from whisper_peft.pipeline import expectation, forecasting
+from whisper_peft.pipeline import forecasting
 from whisper_peft.pipeline.forecasting import check
-from whisper_peft.pipeline.speech import open_speech
+from whisper_peft.pipeline.runs import expectation
+from whisper_peft.pipeline.runs.speech import open_speech
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.reporting.run_report import ForecastRecord
-from whisper_peft.training.machine_speed import MachineSpeed
+from whisper_peft.training.planning.machine_speed import MachineSpeed
 
 GIB = 2**30
 

@@ -10,7 +10,7 @@ import pytest
 from whisper_peft import Utterance, finetune
 from whisper_peft.cli import main
 from whisper_peft.evaluation import evaluator
-from whisper_peft.pipeline.stored_scores import difference_interval
+from whisper_peft.pipeline.runs.stored_scores import difference_interval
 from whisper_peft.types import EvalResult, Prediction
 
 ADAPTER = Path("adapter") / "adapter_model.safetensors"

@@ -18,8 +18,8 @@ from tests.unit.pipeline.hub_server import COMMIT, Hub, hub_server
 from whisper_peft.deploy import publishing as uploads
 from whisper_peft.deploy.merge_record import write_merge_record
 from whisper_peft.errors import AdapterError, MergeError, PublishingError
-from whisper_peft.model.adapter_folders import write_adapter
-from whisper_peft.model.adapters import attach_adapter
+from whisper_peft.model.adapters.attaching import attach_adapter
+from whisper_peft.model.adapters.folders import write_adapter
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.pipeline.publishing import push
 from whisper_peft.recipe.sections import AdapterSection, ModelSection

@@ -19,12 +19,6 @@ from whisper_peft.evaluation.error_analysis.training_words import count_training
 from whisper_peft.evaluation.error_analysis.values import Breakdown
 from whisper_peft.evaluation.health.values import Check, Figure, Health
 from whisper_peft.evaluation.normalizers import get_normalizer
-from whisper_peft.reporting.augmentation_values import (
-    AugmentationRecord,
-    EffectFigures,
-    ShownExample,
-    ShownSound,
-)
 from whisper_peft.reporting.json_lines import by_utterance, read_curves
 from whisper_peft.reporting.run_report import (
     AdapterRecord,
@@ -34,6 +28,12 @@ from whisper_peft.reporting.run_report import (
     RunRecord,
     RunReport,
     write_report,
+)
+from whisper_peft.reporting.values.augmentation_values import (
+    AugmentationRecord,
+    EffectFigures,
+    ShownExample,
+    ShownSound,
 )
 from whisper_peft.types import EvalResult, MergeResult, Prediction, TrainResult
 from whisper_peft.update_types import LayerUpdate, WeightUpdates, sum_up

@@ -10,6 +10,7 @@ from pathlib import Path
 import whisper_peft
 from whisper_peft.cli import main
 from whisper_peft.evaluation.health.values import Check, Figure, Health
+from whisper_peft.reporting.console.summary import summary
 from whisper_peft.reporting.health_views import (
     check_text,
     figure_text,
@@ -19,10 +20,9 @@ from whisper_peft.reporting.health_views import (
     todo_text,
     unmeasured,
 )
-from whisper_peft.reporting.model_card import write_model_card
-from whisper_peft.reporting.page import write_page
+from whisper_peft.reporting.pages.model_card import write_model_card
+from whisper_peft.reporting.pages.run_page import write_page
 from whisper_peft.reporting.run_report import read_report
-from whisper_peft.reporting.summary import summary
 
 
 def test_every_check_has_a_line_with_verdict_figures_interval_count_and_what_to_do(run_folder: Path) -> None:

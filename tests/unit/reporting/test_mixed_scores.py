@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from whisper_peft.recipe.sections import Recipe
+from whisper_peft.reporting.console.summary import summary
 from whisper_peft.reporting.json_lines import read_predictions
 from whisper_peft.reporting.mixed_scores import mixed_scores
-from whisper_peft.reporting.model_card import render_model_card
-from whisper_peft.reporting.page import write_page
+from whisper_peft.reporting.pages.model_card import render_model_card
+from whisper_peft.reporting.pages.run_page import write_page
 from whisper_peft.reporting.run_report import MixedRecord, read_report, write_report
-from whisper_peft.reporting.summary import summary
 
 NAME = "old.speech <b>|"
 """A name with what a path in the report, a page and a table could trip over."""

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from whisper_peft.evaluation.style import style_profile
+from whisper_peft.reporting.console.summary import summary
 from whisper_peft.reporting.run_report import EvaluationRecord
 from whisper_peft.reporting.style_drift import STYLE_MEASURES, style_drift
-from whisper_peft.reporting.summary import summary
 from whisper_peft.types import EvalResult, StyleProfile
 
 CASED = StyleProfile(0.2, 0.01, 1.0, 0.92, 6.0, 2.0)
@@ -65,8 +65,8 @@ def test_every_field_of_a_style_is_shown():
 
 
 def test_page_card_and_summary_tell_the_drift(make_run, prompts_fr, run_folder):
-    from whisper_peft.reporting.model_card import write_model_card
-    from whisper_peft.reporting.page import write_page
+    from whisper_peft.reporting.pages.model_card import write_model_card
+    from whisper_peft.reporting.pages.run_page import write_page
     from whisper_peft.reporting.run_report import read_report
 
     report = read_report(run_folder)

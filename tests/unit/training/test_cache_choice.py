@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from whisper_peft.data.audio_contexts import AudioContexts
-from whisper_peft.data.augmentation import build_augmentation
-from whisper_peft.data.target_draws import TargetDraws
+from whisper_peft.data.batches.audio_contexts import AudioContexts
+from whisper_peft.data.effects.augmentation import build_augmentation
+from whisper_peft.data.targets.target_draws import TargetDraws
 from whisper_peft.errors import RecipeError
-from whisper_peft.model.adapters import attach_adapter
+from whisper_peft.model.adapters.attaching import attach_adapter
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import AdapterSection, ModelSection, Recipe

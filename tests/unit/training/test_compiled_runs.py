@@ -7,7 +7,7 @@ import torch
 
 from tests.unit.training.runs import make_recipe, make_training
 from whisper_peft.errors import ModelError
-from whisper_peft.model.adapters import enable_gradient_checkpointing
+from whisper_peft.model.adapters.attaching import enable_gradient_checkpointing
 from whisper_peft.recipe.overrides import apply_overrides
 
 # torch's tracer warns of what it does itself, and an error would end it

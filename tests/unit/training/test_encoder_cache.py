@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.unit.training.runs import make_recipe, make_training, weights
-from whisper_peft.data.batching import MicroBatch, Recording
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.batches.batching import MicroBatch, Recording
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.training import loss
 from whisper_peft.training.cache_choice import corpus_bytes
@@ -81,7 +81,8 @@ def test_a_step_on_known_recordings_neither_decodes_nor_encodes_nor_carries_samp
     run.gradients._loss = watched
     decoded, encoded, seconds = [], [], []
     monkeypatch.setattr(
-        "whisper_peft.data.collation.decode", counting(decoded, "whisper_peft.data.collation", "decode")
+        "whisper_peft.data.batches.collation.decode",
+        counting(decoded, "whisper_peft.data.batches.collation", "decode"),
     )
     mel = run.loss.log_mel.forward
     monkeypatch.setattr(run.loss.log_mel, "forward", lambda *a, **k: encoded.append(1) or mel(*a, **k))

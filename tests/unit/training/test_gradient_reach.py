@@ -4,7 +4,7 @@ import pytest
 import torch
 from peft import LoraConfig
 
-from whisper_peft.model.adapters import attach_adapter, enable_gradient_checkpointing
+from whisper_peft.model.adapters.attaching import attach_adapter, enable_gradient_checkpointing
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 from whisper_peft.training.loss import SpeechLoss

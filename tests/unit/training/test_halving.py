@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from whisper_peft.data.batching import MicroBatch
+from whisper_peft.data.batches.batching import MicroBatch
 from whisper_peft.errors import TrainingError
 from whisper_peft.measuring import is_out_of_memory
 from whisper_peft.training import gradients

@@ -13,7 +13,7 @@ import torch
 from tests.unit.training.runs import make_recipe as recipe
 from tests.unit.training.runs import make_training as training
 from tests.unit.training.runs import weights
-from whisper_peft.data.batching import MicroBatch
+from whisper_peft.data.batches.batching import MicroBatch
 from whisper_peft.errors import DataError, RecipeError, ResumeError, TrainingError
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.training.checkpoints import list_checkpoints, trainable_weights

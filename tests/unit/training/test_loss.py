@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from whisper_peft.data.labels import IGNORED
+from whisper_peft.data.targets.labels import IGNORED
 from whisper_peft.training.loss import FROZEN_CHUNK, PROJECTION_CHUNK, masked_with_mean, target_loss
 
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from whisper_peft.data.audio_contexts import AudioContexts
-from whisper_peft.data.augmentation import build_augmentation
-from whisper_peft.data.collation import Collator
-from whisper_peft.data.labels import Labeller
+from whisper_peft.data.batches.audio_contexts import AudioContexts
+from whisper_peft.data.batches.collation import Collator
+from whisper_peft.data.effects.augmentation import build_augmentation
+from whisper_peft.data.targets.labels import Labeller
 from whisper_peft.errors import RecipeError
-from whisper_peft.model.adapters import attach_adapter, load_adapter, save_adapter
+from whisper_peft.model.adapters.attaching import attach_adapter, load_adapter, save_adapter
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import Recipe

@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from whisper_peft.data.batching import Recording
+from whisper_peft.data.batches.batching import Recording
 from whisper_peft.errors import StorageError
 from whisper_peft.training.state_stores import DiskStore, MemoryStore
 

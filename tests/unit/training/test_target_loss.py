@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from whisper_peft.data.audio_contexts import AudioContexts
-from whisper_peft.data.augmentation import build_augmentation
-from whisper_peft.data.batching import MicroBatch
-from whisper_peft.data.collation import Collator
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.labels import Labeller
-from whisper_peft.data.no_speech import no_speech_row
-from whisper_peft.data.target_draws import TargetDraws
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.batches.audio_contexts import AudioContexts
+from whisper_peft.data.batches.batching import MicroBatch
+from whisper_peft.data.batches.collation import Collator
+from whisper_peft.data.effects.augmentation import build_augmentation
+from whisper_peft.data.targets.labels import Labeller
+from whisper_peft.data.targets.no_speech import no_speech_row
+from whisper_peft.data.targets.target_draws import TargetDraws
 from whisper_peft.evaluation.generation import log_mel
 from whisper_peft.recipe.sections import AugmentSection, SpecAugment, TargetSection, TrainSection
 from whisper_peft.training.loss import SpeechLoss

@@ -1,7 +1,7 @@
 """CTranslate2's folder, for faster-whisper and WhisperX; written without CTranslate2.
 
-The layout of `model.bin` is told in `whisper_peft.model.ctranslate2_format`, which reads it. Variables lie in
-the order of their names, as CTranslate2's own converter leaves them.
+The layout of `model.bin` is told in `whisper_peft.model.checkpoints.ctranslate2_format`, which reads it.
+Variables lie in the order of their names, as CTranslate2's own converter leaves them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from whisper_peft.deploy.companion_faults import (
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.weights import TIED, keep_cast, source_weights
 from whisper_peft.errors import ExportError
-from whisper_peft.model.ctranslate2_format import (
+from whisper_peft.model.checkpoints.ctranslate2_format import (
     DTYPES,
     FUSED,
     MODEL_FILE,
@@ -36,7 +36,7 @@ from whisper_peft.model.ctranslate2_format import (
     ctranslate2_settings,
     read_ctranslate2,
 )
-from whisper_peft.model.generation_defaults import CTRANSLATE2_FIELDS
+from whisper_peft.model.checkpoints.generation_defaults import CTRANSLATE2_FIELDS
 from whisper_peft.model.loading import Whisper
 
 BINARY_VERSION, REVISION = 6, 3

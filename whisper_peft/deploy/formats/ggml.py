@@ -26,11 +26,11 @@ from whisper_peft.deploy.companion_faults import DIMENSIONS, MEL_FILTERS, TEXT_T
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.runtimes import require
 from whisper_peft.errors import ExportError, ModelError
-from whisper_peft.model.foreign import complete_weights
+from whisper_peft.model.checkpoints.foreign import complete_weights
+from whisper_peft.model.checkpoints.openai_format import openai_name, rename_openai
+from whisper_peft.model.checkpoints.vocabulary import WhisperVocabulary
 from whisper_peft.model.loading import Whisper
 from whisper_peft.model.log_mel import LogMel
-from whisper_peft.model.openai_format import openai_name, rename_openai
-from whisper_peft.model.vocabulary import WhisperVocabulary
 
 GGML_FILE = "ggml-model.bin"
 """The name that whisper.cpp's own converters write."""

@@ -24,7 +24,7 @@ from whisper_peft.deploy.companion_faults import (
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.weights import FLOATS, keep_cast, save_tensors, source_weights
 from whisper_peft.errors import ModelError
-from whisper_peft.model.companions import save_companions
+from whisper_peft.model.checkpoints.companions import save_companions
 from whisper_peft.model.loading import Whisper
 
 WEIGHTS_FILE = "model.safetensors"

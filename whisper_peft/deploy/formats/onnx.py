@@ -19,8 +19,8 @@ from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.formats.huggingface import read_companions
 from whisper_peft.deploy.runtimes import require
 from whisper_peft.errors import ModelError
-from whisper_peft.model.companions import save_companions
-from whisper_peft.model.foreign import complete_weights
+from whisper_peft.model.checkpoints.companions import save_companions
+from whisper_peft.model.checkpoints.foreign import complete_weights
 from whisper_peft.model.loading import Whisper
 
 if TYPE_CHECKING:

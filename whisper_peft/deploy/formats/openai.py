@@ -14,14 +14,14 @@ from whisper_peft.deploy.companion_faults import DIMENSIONS, SORTED_HEADS, token
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.weights import keep_cast, source_weights
 from whisper_peft.errors import ExportError, ModelError
-from whisper_peft.model.loading import Whisper
-from whisper_peft.model.openai_format import (
+from whisper_peft.model.checkpoints.openai_format import (
     dump_alignment_heads,
     openai_alignment_heads,
     openai_name,
     read_openai,
 )
-from whisper_peft.model.vocabulary import WhisperVocabulary
+from whisper_peft.model.checkpoints.vocabulary import WhisperVocabulary
+from whisper_peft.model.loading import Whisper
 
 MODEL_FILE = "model.pt"
 

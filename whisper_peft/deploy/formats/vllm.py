@@ -16,13 +16,13 @@ from torch import Tensor
 from whisper_peft.deploy.export_values import ExportFormat
 from whisper_peft.deploy.formats.huggingface import read_companions, read_huggingface, write_huggingface
 from whisper_peft.deploy.weights import keep_cast, save_tensors
-from whisper_peft.model.adapter_folders import (
+from whisper_peft.model.adapters.folders import (
     CONFIG_FILE,
     SAFE_FILE,
     read_adapter_config,
     read_adapter_state,
 )
-from whisper_peft.model.adapter_repairs import MODEL_PREFIX
+from whisper_peft.model.adapters.repairs import MODEL_PREFIX
 from whisper_peft.model.loading import Whisper
 
 MERGED, ADAPTER, README = "merged", "adapter", "README.md"

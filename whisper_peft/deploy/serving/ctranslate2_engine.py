@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from whisper_peft.data.labels import MAX_PREVIOUS_TOKENS
+from whisper_peft.data.targets.labels import MAX_PREVIOUS_TOKENS
 from whisper_peft.deploy.serving.engine import Heard, ServedModel, Window
 from whisper_peft.errors import ServingError
 from whisper_peft.evaluation.generation import audio_frames, token_cap
 from whisper_peft.evaluation.word_alignment import place_words
-from whisper_peft.model.checkpoints import resolve_checkpoint
-from whisper_peft.model.companions import Companions, load_companions
-from whisper_peft.model.ctranslate2_format import ctranslate2_config
+from whisper_peft.model.checkpoints.companions import Companions, load_companions
+from whisper_peft.model.checkpoints.ctranslate2_format import ctranslate2_config
+from whisper_peft.model.checkpoints.finding import resolve_checkpoint
 from whisper_peft.model.log_mel import LogMel
 
 

@@ -22,8 +22,8 @@ from typing import BinaryIO
 import psutil
 import soundfile
 
-from whisper_peft.data.containers import HEAD_BYTES, foreign_container
-from whisper_peft.data.decoding import decode, header_duration_s
+from whisper_peft.data.audio.containers import HEAD_BYTES, foreign_container
+from whisper_peft.data.audio.decoding import decode, header_duration_s
 from whisper_peft.errors import AudioError
 from whisper_peft.types import SAMPLING_RATE, Utterance, Waveform
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from starlette.datastructures import FormData, UploadFile
 
-from whisper_peft.data.labels import told_language
+from whisper_peft.data.targets.labels import told_language
 from whisper_peft.deploy.serving.engine import ServedModel
 from whisper_peft.deploy.serving.refusals import RefusalError
 from whisper_peft.errors import DataError, did_you_mean

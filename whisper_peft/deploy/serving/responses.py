@@ -11,7 +11,7 @@ from typing import Any
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-from whisper_peft.data.labels import WRITTEN_WITHOUT_SPACES
+from whisper_peft.data.targets.labels import WRITTEN_WITHOUT_SPACES
 from whisper_peft.deploy.serving.forms import Ask
 from whisper_peft.deploy.serving.service import Piece
 from whisper_peft.evaluation.long_form import compression_ratio

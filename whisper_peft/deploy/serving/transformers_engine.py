@@ -18,7 +18,7 @@ from whisper_peft.evaluation.generation import (
 from whisper_peft.evaluation.long_form import detect_languages
 from whisper_peft.evaluation.transcription import encode_prompt
 from whisper_peft.evaluation.word_alignment import examine
-from whisper_peft.model.adapter_sets import at_work
+from whisper_peft.model.adapters.sets import at_work
 from whisper_peft.model.loading import Whisper
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from whisper_peft.data.speaking_rate import letters
+from whisper_peft.data.survey.speaking_rate import letters
 from whisper_peft.evaluation.error_analysis.rates import Tally, grouped
 from whisper_peft.types import Prediction
 

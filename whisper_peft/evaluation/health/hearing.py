@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
-from whisper_peft.data.language_profiles import known_profiles, nearest_languages, profile
+from whisper_peft.data.text.language_profiles import known_profiles, nearest_languages, profile
 from whisper_peft.evaluation.error_analysis.alignment import align_units
 from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.generation import (
@@ -26,7 +26,7 @@ from whisper_peft.evaluation.probes.stitched import Stitched
 from whisper_peft.evaluation.probes.timestamps import boundary_distances, is_well_formed
 from whisper_peft.evaluation.transcription import transcribe_waveforms
 from whisper_peft.evaluation.units import separate_words
-from whisper_peft.model.folding import folded
+from whisper_peft.model.adapters.folding import folded
 from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.sections import EvalSection
 from whisper_peft.types import SAMPLING_RATE, Utterance, Waveform

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whisper_peft.data.no_speech import Quiet, made_up
+from whisper_peft.data.targets.no_speech import Quiet, made_up
 from whisper_peft.evaluation.probes.silence import quiet_clips
 from whisper_peft.types import SAMPLING_RATE, Waveform
 

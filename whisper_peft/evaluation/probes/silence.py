@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from whisper_peft.data.no_speech import Quiet, no_speech_row
+from whisper_peft.data.targets.no_speech import Quiet, no_speech_row
 from whisper_peft.evaluation.generation import (
     AudioContext,
     decode_states,
@@ -15,7 +15,7 @@ from whisper_peft.evaluation.generation import (
     listening,
 )
 from whisper_peft.evaluation.long_form import no_speech_probabilities
-from whisper_peft.model.folding import folded
+from whisper_peft.model.adapters.folding import folded
 from whisper_peft.model.loading import Whisper
 from whisper_peft.types import SAMPLING_RATE, SilenceProbe, Utterance, Waveform
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from whisper_peft.data.decoding import decode
-from whisper_peft.data.no_speech import Quiet
+from whisper_peft.data.audio.decoding import decode
+from whisper_peft.data.targets.no_speech import Quiet
 from whisper_peft.errors import AudioError
 from whisper_peft.evaluation.evaluator import draw_evenly
 from whisper_peft.evaluation.generation import check_language

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
-from whisper_peft.data.timestamps import TIMESTAMP_S
+from whisper_peft.data.targets.timestamps import TIMESTAMP_S
 from whisper_peft.evaluation.generation import (
     AudioContext,
     Generation,
@@ -16,7 +16,7 @@ from whisper_peft.evaluation.generation import (
     token_id,
 )
 from whisper_peft.evaluation.probes.stitched import Stitched
-from whisper_peft.model.folding import folded
+from whisper_peft.model.adapters.folding import folded
 from whisper_peft.model.loading import Whisper
 from whisper_peft.types import SAMPLING_RATE, TimestampProbe
 

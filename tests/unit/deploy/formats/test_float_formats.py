@@ -17,10 +17,10 @@ from whisper_peft.deploy.formats import FORMATS
 from whisper_peft.deploy.formats.vllm import lint_adapter, write_vllm_adapter
 from whisper_peft.deploy.weights import keep_cast, read_back, source_weights, weight_faults
 from whisper_peft.errors import ExportError, ModelError
-from whisper_peft.model.adapters import attach_adapter, save_adapter
-from whisper_peft.model.generation_defaults import ALIGNMENT_HEADS
+from whisper_peft.model.adapters.attaching import attach_adapter, save_adapter
+from whisper_peft.model.checkpoints.generation_defaults import ALIGNMENT_HEADS
+from whisper_peft.model.checkpoints.openai_format import dump_alignment_heads
 from whisper_peft.model.loading import Whisper, load_whisper
-from whisper_peft.model.openai_format import dump_alignment_heads
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 
 OURS = ("ctranslate2", "huggingface", "openai", "vllm")

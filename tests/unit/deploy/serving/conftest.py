@@ -12,7 +12,7 @@ from openai import OpenAI
 from tests.unit.deploy.serving.servers import running
 from whisper_peft.deploy.serving.engine import Engine
 from whisper_peft.deploy.serving.settings import ServingSettings
-from whisper_peft.model.adapters import adapter_model, attach_adapter, save_adapter
+from whisper_peft.model.adapters.attaching import adapter_model, attach_adapter, save_adapter
 from whisper_peft.model.loading import load_whisper
 from whisper_peft.pipeline.hosting import open_engine
 from whisper_peft.recipe.sections import AdapterSection, ModelSection

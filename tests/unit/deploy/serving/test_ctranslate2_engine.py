@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.deploy.serving.engine import Engine, Window
 from whisper_peft.errors import ServingError
 from whisper_peft.evaluation.generation import generate
-from whisper_peft.model.installed_weights import installed_wheel
+from whisper_peft.model.checkpoints.installed_weights import installed_wheel
 from whisper_peft.model.loading import Whisper
 from whisper_peft.pipeline.hosting import open_engine
 from whisper_peft.types import Utterance, Waveform

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.hostile.http_requests import flac, wav
-from whisper_peft.data.decoding import decode
+from whisper_peft.data.audio.decoding import decode
 from whisper_peft.deploy.serving.decoders import Decoders
 from whisper_peft.deploy.serving.refusals import RefusalError
 from whisper_peft.deploy.serving.settings import ServingSettings

@@ -1,0 +1,1 @@
+"""Where speech comes from: corpora on disk, on the Hub, in memory or from a plug-in, as undecoded rows."""

@@ -1,0 +1,1 @@
+"""A look through a corpus in bounded memory."""

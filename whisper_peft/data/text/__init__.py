@@ -1,0 +1,1 @@
+"""How transcripts are written: their case, their script, their language."""

@@ -1,0 +1,1 @@
+"""Adapters made of adapters, of checkpoints and of models."""

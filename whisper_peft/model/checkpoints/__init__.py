@@ -1,0 +1,1 @@
+"""Checkpoints of every format: found by name, read, and completed with what travels with the weights."""

@@ -1,0 +1,1 @@
+"""Many runs: compared, searched, and learned from growing parts of the speech."""

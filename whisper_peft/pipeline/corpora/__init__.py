@@ -1,0 +1,1 @@
+"""Whole corpora: looked through, and written down by a model."""

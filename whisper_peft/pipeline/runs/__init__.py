@@ -1,0 +1,1 @@
+"""One run of finetune, from its recipe to its folder."""

@@ -1,0 +1,1 @@
+"""What is written as a page or a card of its own."""

@@ -1,0 +1,1 @@
+"""What the views of something other than one run are made of."""
