@@ -1,7 +1,8 @@
 # make demo       real speech, real weights, WER before and after, a merged model: runs/demo
 # make test       the whole suite without the slow proofs
 # make test-all   with the slow proofs (killed runs, several processes, every precision)
-# make lint       style, types and the direction of imports
+# make lint       style, types, the direction of imports, and spelling
+# make docs       the documentation in build/docs, warnings being errors
 #
 # make test TEST_PROCESSES=4 where there are more cores and memory; each takes up to 5 GiB.
 # Everything is installed into .venv from constraints.txt; a stamp keeps it from being done twice.
@@ -12,7 +13,7 @@ TEST_PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint docs clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed-demo
@@ -30,6 +31,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/codespell whisper_peft docs recipes .github *.md
+
+docs: .venv/installed-dev
+	$(BIN)/sphinx-build -W --keep-going --quiet docs build/docs
 
 clean:
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,47 @@
+"""The public names of the package, grouped by where they live, described by their docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import whisper_peft
+
+_GROUPS = {
+    "Recipes and their parts": ("whisper_peft.recipe.compose", "whisper_peft.recipe.parts"),
+    "Sections of a recipe that are given as values": ("whisper_peft.recipe.sections",),
+    "Errors": ("whisper_peft.errors",),
+}
+"""Names that belong together by the module they are of; others are what is done, and what comes of it."""
+
+
+def python_api() -> str:
+    """Return a heading for each group of public names, and an autodoc directive for each name."""
+    names = sorted(name for name in whisper_peft.__all__ if not name.startswith("__"))
+    grouped = {title: [name for name in names if _group(name) == title] for title in _titles()}
+    return "\n\n".join(part for title, members in grouped.items() for part in _section(title, members))
+
+
+def _titles() -> Iterable[str]:
+    return ("What is done", *list(_GROUPS)[:2], "What comes of it", "Errors")
+
+
+def _group(name: str) -> str:
+    value = getattr(whisper_peft, name)
+    for title, modules in _GROUPS.items():
+        if value.__module__ in modules:
+            return title
+    return "What comes of it" if isinstance(value, type) else "What is done"
+
+
+def _section(title: str, names: list[str]) -> list[str]:
+    return [f"## {title}", *(_directive(name, getattr(whisper_peft, name)) for name in names)]
+
+
+def _directive(name: str, value: Any) -> str:
+    """Return the directive that describes a name: a class with its fields and methods, or a function."""
+    if not isinstance(value, type):
+        return f"```{{eval-rst}}\n.. autofunction:: whisper_peft.{name}\n```"
+    kind = "autoexception" if issubclass(value, Exception) else "autoclass"
+    options = "   :members:\n   :exclude-members: model_config"
+    return f"```{{eval-rst}}\n.. {kind}:: whisper_peft.{name}\n{options}\n```"
