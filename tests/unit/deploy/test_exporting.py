@@ -134,11 +134,10 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
         refuse_used(tmp_path)
 
 
-def test_an_export_without_its_adapter_is_told_so(
-    narrow_whisper: Callable[[int, int], Whisper], tmp_path: Path
-) -> None:
-    from whisper_peft.deploy.verification import verify_folder
-
+def tuned_by_chance(
+    narrow_whisper: Callable[[int, int], Whisper], spread: float
+) -> tuple[ModelSection, Whisper]:
+    """Return a base and itself with a LoRA whose update was drawn instead of learned."""
     section = ModelSection(
         name=str(narrow_whisper(51_865, 80).checkpoint.path), device="cpu", precision="fp32"
     )
@@ -147,7 +146,16 @@ def test_an_export_without_its_adapter_is_told_so(
     with torch.no_grad():
         for name, weight in tuned.model.named_parameters():
             if "lora_B" in name:
-                weight.normal_(std=0.1)
+                weight.normal_(std=spread)
+    return section, tuned
+
+
+def test_an_export_without_its_adapter_is_told_so(
+    narrow_whisper: Callable[[int, int], Whisper], tmp_path: Path
+) -> None:
+    from whisper_peft.deploy.verification import verify_folder
+
+    section, tuned = tuned_by_chance(narrow_whisper, 0.1)
     save_adapter(tuned, tmp_path / "adapter")
     whole = fold(load_run_or_model(str(tmp_path / "adapter"), section))
     source = Source(whole, "tuned", tmp_path / "adapter", section.name, short_context=False)
@@ -164,15 +172,7 @@ def test_an_export_without_its_adapter_is_told_so(
 def test_a_model_that_was_folded_without_its_adapter_is_not_exported(
     narrow_whisper: Callable[[int, int], Whisper], tmp_path: Path
 ) -> None:
-    section = ModelSection(
-        name=str(narrow_whisper(51_865, 80).checkpoint.path), device="cpu", precision="fp32"
-    )
-    tuned = load_whisper(section)
-    attach_adapter(tuned, AdapterSection(r=4, targets="attention"), seed=0)
-    with torch.no_grad():
-        for name, weight in tuned.model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.05)
+    _, tuned = tuned_by_chance(narrow_whisper, 0.05)
     tokens = (50_258, 50_259, 50_359, 50_363, 440)
     heard = (logits_at(tuned, CLIP, tokens),)
     reference = Reference((CLIP,), "en", "transcribe", "english", ("",), (tokens,), heard)

@@ -9,7 +9,7 @@ from whisper_peft.evaluation.error_analysis.values import Calibration, Rate, Sli
 from whisper_peft.reporting.figures import percent, short_percent, utterances
 from whisper_peft.reporting.plots.line_plots import RIGHT, WIDTH, Scale, Tick, tick_values
 
-LABELS = 150
+LABELS = 172
 """Units that the names of the kinds take at the left."""
 
 LONGEST_LABEL = 22
