@@ -14,6 +14,14 @@ BYTES_PER_TOKEN = 4.0
 """Bytes of text to a token, as English has them; only the balance of the batches hangs on it."""
 
 
+def tokens_before(window: Window, draws: TargetDraws, *, epoch: int) -> float:
+    """Return about how many tokens of the text before a window are read with it in an epoch."""
+    text = window[0].previous_text
+    if not text or not draws.kind(window, epoch=epoch).previous_text:
+        return 0.0
+    return min(len(text.encode()) / BYTES_PER_TOKEN, MAX_PREVIOUS_TOKENS)
+
+
 @dataclass(frozen=True, slots=True)
 class WorkModel:
     """Multiplications of a forward pass over one window, by encoder positions and decoder tokens.
@@ -66,7 +74,5 @@ class WorkModel:
         frames = self.contexts.frames(window[0].id, epoch=epoch, real_frames=int(seconds * FRAMES_PER_SECOND))
         positions = frames // 2
         tokens = sum(len(row.text.encode()) for row in window) / BYTES_PER_TOKEN
-        if window[0].previous_text and self.draws.kind(window, epoch=epoch).previous_text:
-            before = len(window[0].previous_text.encode()) / BYTES_PER_TOKEN
-            tokens += min(before, MAX_PREVIOUS_TOKENS)
+        tokens += tokens_before(window, self.draws, epoch=epoch)
         return self.position * positions + self.pair * positions**2 + self.token * tokens

@@ -165,13 +165,18 @@ class Planner:
         return Arithmetic.of(self.recipe, self.machine.precision, self.machine.device)
 
     @cached_property
+    def draws(self) -> TargetDraws:
+        """Which windows are learned with timestamps or the text before them."""
+        return TargetDraws(self.recipe.targets, self.recipe.train.seed)
+
+    @cached_property
     def plan(self) -> TrainingPlan:
         """The steps of a run on the rows that were looked at."""
         section = self.recipe.train
         hearing = _Hearing(
             AudioContexts.of(section, seed=section.seed),
             build_augmentation(self.recipe.augment),
-            TargetDraws(self.recipe.targets, section.seed),
+            self.draws,
         )
         collator = cast(Collator, hearing)
         rows = self.material.learned(section.seed)
@@ -199,7 +204,7 @@ class Planner:
             [
                 part
                 for micro_batch in step
-                for part in dealt_into_parts(load_of(micro_batch, self.plan.contexts), longest_s)
+                for part in dealt_into_parts(load_of(micro_batch, self.plan.contexts, self.draws), longest_s)
             ]
             for step in dealt
         ]

@@ -11,7 +11,8 @@ import torch
 
 from whisper_peft.data.batches.audio_contexts import AudioContexts
 from whisper_peft.data.batches.batching import MicroBatch, equal_shares
-from whisper_peft.data.batches.work import BYTES_PER_TOKEN
+from whisper_peft.data.batches.work import BYTES_PER_TOKEN, tokens_before
+from whisper_peft.data.targets.target_draws import TargetDraws
 from whisper_peft.evaluation.generation import audio_frames
 from whisper_peft.evaluation.length_batches import MOST_ROWS, SORTED_BATCHES
 from whisper_peft.model.blueprint import Linear
@@ -118,14 +119,15 @@ def dealt_into_parts(load: Load, longest_s: float) -> Iterator[Load]:
         yield Load(load.windows[chosen], load.tokens_of[chosen])
 
 
-def load_of(micro_batch: MicroBatch, contexts: AudioContexts) -> Load:
-    """Return the load of a planned micro-batch, by the lengths of its speech and of its text."""
+def load_of(micro_batch: MicroBatch, contexts: AudioContexts, draws: TargetDraws) -> Load:
+    """Return the load of a planned micro-batch, by the lengths of its speech and of the text it reads."""
     windows, tokens = [], []
     for window in micro_batch.windows:
         seconds = min(sum(row.duration_s or WINDOW_S for row in window), WINDOW_S)
         real = int(seconds * FRAMES_PER_SECOND)
         windows.append(contexts.frames(window[0].id, epoch=micro_batch.epoch, real_frames=real) // 2)
-        tokens.append(sum(text_tokens(row.text) for row in window) + PREFIX_TOKENS)
+        before = round(tokens_before(window, draws, epoch=micro_batch.epoch))
+        tokens.append(sum(text_tokens(row.text) for row in window) + before + PREFIX_TOKENS)
     return Load(tuple(windows), tuple(tokens))
 
 
