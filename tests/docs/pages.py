@@ -14,17 +14,25 @@ How what is printed is compared: line by line, in order, where
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import shlex
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
 from whisper_peft.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
+"""What readers are shown."""
 
 FENCE = re.compile(r"^```([\w-]+)\n(.*?)^```$\n*(?:^```text\n(.*?)^```$)?", flags=re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r"<<'?(\w+)'?")
@@ -73,27 +81,31 @@ def _commands(body: str) -> Iterator[Step]:
         yield Step(command, "\n".join(shown), is_python=False)
 
 
-def run_page(page: str, read_output: Callable[[], str]) -> None:
+def run_page(page: str) -> None:
     """Run a page in the current folder, in this process: `whisper-peft` is called, the rest is bash's.
-
-    Args:
-        page: The page's text.
-        read_output: Returns what has been printed since it was last called, stderr included.
 
     Raises:
         AssertionError: If a step fails, or prints something else than it shows.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     for step in steps_of(page):
-        read_output()
-        try:
+        compare(step, run_step(step, names))
+
+
+def run_step(step: Step, names: dict[str, Any]) -> str:
+    """Return what a step prints, errors included; `names` are those of the page's Python.
+
+    Raises:
+        AssertionError: If the step fails.
+    """
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed), redirect_stderr(printed):
             _run(step, names)
-        except BaseException as error:
-            if not isinstance(error, Exception | SystemExit):
-                raise
-            told = "".join(traceback.format_exception(error))
-            raise AssertionError(f"this failed:\n{step.code}\nwith\n{read_output()}\n{told}") from error
-        compare(step, read_output())
+    except (Exception, SystemExit) as error:
+        told = "".join(traceback.format_exception(error))
+        raise AssertionError(f"this failed:\n{step.code}\nwith\n{printed.getvalue()}\n{told}") from error
+    return printed.getvalue()
 
 
 def _run(step: Step, names: dict[str, Any]) -> None:
@@ -103,8 +115,11 @@ def _run(step: Step, names: dict[str, Any]) -> None:
     elif words and words[0] == "whisper-peft" and not {"|", ">", "&&"} & set(words):
         _call(words[1:], may_fail=step.shown.lstrip(".\n").startswith("error:"))
     else:
-        path = f"{Path(sys.executable).parent}:$PATH"
-        subprocess.run(["bash", "-euo", "pipefail", "-c", f'PATH="{path}"\n{step.code}'], check=True)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        bash = ["bash", "-euo", "pipefail", "-c", step.code]
+        done = subprocess.run(bash, env={**os.environ, "PATH": path}, stdout=PIPE, stderr=STDOUT, text=True)
+        print(done.stdout, end="")
+        done.check_returncode()
 
 
 def _call(words: list[str], *, may_fail: bool) -> None:
@@ -117,7 +132,7 @@ def _call(words: list[str], *, may_fail: bool) -> None:
 
 def compare(step: Step, printed: str) -> None:
     """Raise an `AssertionError` where what was printed is not what is shown, if anything is."""
-    if step.shown.strip() and not re.fullmatch(_pattern(shape(step.shown)), shape(printed)):
+    if step.shown.strip() and not re.fullmatch(_pattern(shape(step.shown)), shape(printed) + "\n"):
         raise AssertionError(f"{step.code}\nshows\n{step.shown}\nand printed\n{printed}")
 
 
@@ -129,8 +144,8 @@ def shape(text: str) -> str:
 
 
 def _pattern(shown: str) -> str:
-    lines = [
+    """Return the pattern of what may be printed, line by line."""
+    return "".join(
         r"(?:.*\n)*?" if line == "..." else ".*".join(map(re.escape, line.split("..."))) + r"\n"
         for line in shown.splitlines()
-    ]
-    return "".join(lines)[:-2] if not shown.endswith("...") else "".join(lines)[:-1] + r"(?:.*)"
+    )

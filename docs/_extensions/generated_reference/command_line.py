@@ -26,7 +26,7 @@ def command_line() -> str:
 
 
 def _verb(name: str, run: Callable[[list[str]], None]) -> Iterator[str]:
-    text, sections = without_recipe_fields(_help(run))
+    text, sections = without_recipe_fields(help_of(run))
     yield f"## {f'whisper-peft {name}'.strip()}"
     yield f"```text\n{text.rstrip()}\n```"
     if sections:
@@ -59,9 +59,9 @@ def _main(words: list[str]) -> None:
     main(args=words)
 
 
-def _help(run: Callable[[list[str]], None]) -> str:
+def help_of(run: Callable[[list[str]], None]) -> str:
     """Return what a verb prints for `--help`, on a terminal of a known width and without colours."""
-    printed = io.StringIO()
+    printed = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")  # with an encoding, lines are drawn
     before = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = str(WIDTH)
     try:
@@ -72,4 +72,5 @@ def _help(run: Callable[[list[str]], None]) -> str:
             del os.environ["COLUMNS"]
         else:
             os.environ["COLUMNS"] = before
-    return re.sub(r"\x1b\[[\d;]*m", "", printed.getvalue())
+    printed.seek(0)
+    return re.sub(r"\x1b\[[\d;]*m", "", printed.read())

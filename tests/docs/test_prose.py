@@ -1,0 +1,72 @@
+"""Rules of prose that every page keeps, each a line; spelling is codespell's, links are Sphinx's."""
+
+import itertools
+import re
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT
+
+RULES = {
+    "a word of advertising": r"\b(blazing|seamless|effortless|cutting[- ]edge|state[- ]of[- ]the[- ]art"
+    r"|powerful|revolutionary|game[- ]changer|world[- ]class|supercharge|unleash|leverage|delve)\w*",
+    "a word that says nothing": r"\b(simply|obviously|of course|basically|needless to say|please note"
+    r"|in order to|it should be noted|as you can see|feel free)\b",
+    "a word twice": r"\b([a-z]+) \1\b",
+    "a link that says nothing": r"\[(here|this|click here|link)\]\(",
+    "an exclamation": r"[a-z]!(\s|$)",
+    "a space before a comma": r"\w ,(\s|$)",
+    "a dash between words": r" [\u2013\u2014] ",
+    "a curly quote": r"[\u2018\u2019\u201c\u201d]",
+    "American spelling": r"\b(normalized by|behavior|color of|optimizer's|favorite|recognizes)\b",
+    "a space at the end of a line": r"[ \t]+$",
+    "something left to do": r"\b(TODO|FIXME|XXX|TBD)\b",
+}
+TWICE_ON_PURPOSE = {"that that", "had had"}
+"""Words that may stand twice in a row."""
+
+
+def prose(text):
+    """Return a page without its code, its links' targets and its tables' rules."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"`[^`]*`", "CODE", text)
+    return re.sub(r"\]\([^)]*\)", "](LINK)", text)
+
+
+def faults(text):
+    """Yield what a text does against the rules, with the place."""
+    for rule, pattern in RULES.items():
+        for found in re.finditer(pattern, prose(text), flags=re.MULTILINE):
+            if found[0] not in TWICE_ON_PURPOSE:
+                yield f"{rule}: {found[0].strip()!r}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_keeps_the_rules(page):
+    assert not list(faults(page.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_has_one_title_and_no_skipped_heading(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", text, flags=re.MULTILINE)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is a powerful tool",
+        "You can simply run it.",
+        "the the end",
+        "see [here](a.md)",
+        "Done!",
+        "a , b",
+        "end \u2014 or not",
+    ],
+)
+def test_a_fault_is_found(text):
+    assert list(faults(text))
