@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from whisper_peft.benchmarking.runner import benchmark as benchmark
     from whisper_peft.cli import main as main
     from whisper_peft.data.survey.findings import Inspection as Inspection
-    from whisper_peft.diagnostics import doctor as doctor
+    from whisper_peft.diagnostics.examination import doctor as doctor
     from whisper_peft.errors import WhisperPeftError as WhisperPeftError
     from whisper_peft.evaluation.health.values import Health as Health
     from whisper_peft.export_types import ExportResult as ExportResult
@@ -85,7 +85,7 @@ _HOMES = {
     "benchmarking.runner": "benchmark",
     "cli": "main",
     "data.survey.findings": "Inspection",
-    "diagnostics": "doctor",
+    "diagnostics.examination": "doctor",
     "errors": "WhisperPeftError",
     "evaluation.health.values": "Health",
     "export_types": "ExportResult Verification",

@@ -11,7 +11,7 @@ from whisper_peft.reporting.console.probe_lines import probe_lines
 from whisper_peft.reporting.figures import count, duration, interval, memory, number, percent, reasons
 
 if TYPE_CHECKING:
-    from whisper_peft.diagnostics import Diagnosis
+    from whisper_peft.diagnostics.checks import Diagnosis
     from whisper_peft.pipeline.forecasting import Plan
     from whisper_peft.types import EvalResult
 

@@ -1,4 +1,4 @@
-"""Formats by name, plug-ins among them, and what an exporter promises.
+"""Formats by name, plug-ins among them.
 
 A plug-in is any callable `(whisper, folder, quantization) -> None` that writes a whole model into an empty
 folder: an object passed from Python, a `module:name`, or an entry point of `whisper_peft.exporters`.
@@ -7,16 +7,11 @@ folder: an object passed from Python, a `module:name`, or an entry point of `whi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from whisper_peft.deploy.export_record import file_digests, tensor_digests
 from whisper_peft.deploy.export_values import ExportFormat, Writer
 from whisper_peft.deploy.exporting import Order
 from whisper_peft.deploy.formats import FORMATS
-from whisper_peft.deploy.weights import source_weights
 from whisper_peft.errors import ExportError, did_you_mean
-from whisper_peft.model.loading import Whisper
 from whisper_peft.recipe.plug_ins import import_name, load_plug_in, plug_in_names, qualified_name
 
 ALL = "all"
@@ -106,34 +101,3 @@ def _orders(form: ExportFormat, quantizations: Sequence[str], *, may_lack: bool)
             "name one of them too with --quantize, or leave the format out",
         )
     return [Order(form, word) for word in chosen or form.quantizations[:1]]
-
-
-def check_exporter(exporter: Writer, whisper: Whisper, *, quantization: str = PLUG_IN_QUANTIZATION) -> None:
-    """Check that an exporter keeps what verification relies on; for the tests of a plug-in.
-
-    It writes into its folder, the same bytes for the same model each time, and leaves the model as it was.
-
-    Args:
-        exporter: A callable `(whisper, folder, quantization) -> None`.
-        whisper: A model without adapter to write.
-        quantization: One that it knows.
-
-    Raises:
-        AssertionError: With the first promise that is broken.
-    """
-    before = tensor_digests(source_weights(whisper))
-    with TemporaryDirectory() as first, TemporaryDirectory() as second:
-        exporter(whisper, Path(first), quantization)
-        written = file_digests(Path(first))
-        _promise(bool(written), "it wrote nothing into its folder")
-        _promise(tensor_digests(source_weights(whisper)) == before, "it changed the model's weights")
-        exporter(whisper, Path(second), quantization)
-        again = file_digests(Path(second))
-    differing = sorted(name for name in written.keys() | again.keys() if written.get(name) != again.get(name))
-    same = f"it wrote {', '.join(differing)} otherwise the second time: leave dates and draws out"
-    _promise(not differing, same)
-
-
-def _promise(is_kept: bool, sentence: str) -> None:
-    if not is_kept:
-        raise AssertionError(sentence)

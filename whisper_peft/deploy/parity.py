@@ -93,9 +93,23 @@ def _size(folder: Path) -> int:
 
 
 def run_runtime(
-    runtime: str, folder: Path, reference: Reference, *, threads: int, short_context: bool = False
+    runtime: str,
+    folder: Path,
+    reference: Reference,
+    *,
+    threads: int,
+    short_context: bool = False,
+    start_timeout_s: float = START_TIMEOUT_S,
 ) -> tuple[RuntimeAnswer, float | None]:
     """Return what a runtime said, and the largest difference of a logit; None where it shows none.
+
+    Args:
+        runtime: Its name.
+        folder: What was written for it.
+        reference: Clips, and what the model says about them.
+        threads: Threads to compute with.
+        short_context: Whether the encoder hears each clip alone.
+        start_timeout_s: What loading may take.
 
     Raises:
         ExportError: If the runtime is not installed, cannot hear clips alone, crashes or takes too long.
@@ -109,7 +123,7 @@ def run_runtime(
         )
     with TemporaryDirectory(prefix="whisper-peft-") as scratch:
         request = _write_request(reference, Path(scratch), threads=threads, short_context=short_context)
-        answer = _run(runtime, folder, Path(scratch), request)
+        answer = _run(runtime, folder, Path(scratch), request, start_timeout_s)
         return answer, _logit_difference(answer, reference) if not short_context else None
 
 
@@ -133,12 +147,14 @@ def _seconds(reference: Reference) -> list[float]:
     return [len(clip.waveform) / SAMPLING_RATE for clip in reference.clips]
 
 
-def _run(runtime: str, folder: Path, scratch: Path, request: RuntimeRequest) -> RuntimeAnswer:
+def _run(
+    runtime: str, folder: Path, scratch: Path, request: RuntimeRequest, start_timeout_s: float
+) -> RuntimeAnswer:
     asked, answered = scratch / "request.json", scratch / "answer.json"
     asked.write_text(json.dumps(request.to_dict()), encoding="utf-8")
     module = "whisper_peft.deploy.runtimes"
     command = [sys.executable, "-m", module, runtime, str(folder), str(asked), str(answered)]
-    limit = START_TIMEOUT_S + CLIP_TIMEOUT_S * len(request.clips)
+    limit = start_timeout_s + CLIP_TIMEOUT_S * len(request.clips)
     threads = {"OMP_NUM_THREADS": str(request.threads)}
     try:
         ended = subprocess.run(

@@ -11,7 +11,7 @@ from typing import Any
 
 from whisper_peft.errors import RecipeError, StorageError, did_you_mean
 from whisper_peft.recipe.overrides import apply_overrides
-from whisper_peft.recipe.plug_ins import import_name, load_plug_in, plug_in_names
+from whisper_peft.recipe.plug_ins import find_plug_in, load_plug_in, offering_package, plug_in_names
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import read_recipe, refuse_held_in_memory
 
@@ -34,11 +34,12 @@ def resolve_recipe(recipe: str | Path | Recipe, overrides: Mapping[str, Any] | N
     """
     resolved = apply_overrides(find_recipe(recipe), overrides or {})
     refuse_held_in_memory(resolved)
-    custom = tuple(
-        import_name(item, field="augment.custom") if isinstance(item, str) else item
-        for item in resolved.augment.custom
-    )
-    return apply_overrides(resolved, {"augment.custom": custom}) if custom else resolved
+    effects, trackers = resolved.augment.custom, resolved.train.trackers
+    found = {
+        "augment.custom": tuple(find_plug_in(i, "augmentations", field="augment.custom") for i in effects),
+        "train.trackers": tuple(find_plug_in(i, "trackers", field="train.trackers") for i in trackers),
+    }
+    return apply_overrides(resolved, found) if effects or trackers else resolved
 
 
 def find_recipe(recipe: str | Path | Recipe) -> Recipe:
@@ -98,14 +99,14 @@ def recipe_script(name: str) -> Path:
 
 
 def recipe_sentence(name: str) -> str:
-    """Return the first line of a shipped recipe's docstring, or where a plug-in's recipe comes from.
+    """Return the first line of a shipped recipe's docstring, or the package that a recipe comes from.
 
     Example:
         >>> recipe_sentence("lora-librispeech").startswith("LoRA")
         True
     """
     if name not in _scripts():
-        return "from an installed package"
+        return f"from the package {offering_package('recipes', name)}"
     docstring = ast.get_docstring(ast.parse(recipe_script(name).read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0]
 

@@ -57,6 +57,45 @@ def plug_in_names(group: str) -> tuple[str, ...]:
     return tuple(sorted(entry_points(group=f"whisper_peft.{group}").names))
 
 
+def find_plug_in(named: Any, group: str, *, field: str) -> Any:
+    """Return the callable that a field names: an object as it is, a `module:name`, or an entry point.
+
+    Args:
+        named: What the field holds.
+        group: Group of entry points, such as `trackers`.
+        field: The field, for the message.
+
+    Raises:
+        RecipeError: If it cannot be found, or cannot be called.
+
+    Example:
+        >>> find_plug_in("math:floor", "augmentations", field="augment.custom")(2.5)
+        2
+    """
+    found = named
+    if isinstance(named, str) and ":" in named:
+        found = import_name(named, field=field)
+    elif isinstance(named, str):
+        known = plug_in_names(group)
+        if named not in known:
+            why = "it is no module:name, and no installed package offers it"
+            raise RecipeError(f"{field} is {named!r}", why, did_you_mean(named, known))
+        found = load_plug_in(group, named)
+    if not callable(found):
+        raise RecipeError(
+            f"{field} holds {named!r}, a {type(found).__name__}",
+            "it cannot be called",
+            "give a function, its module:name, or what an installed package offers",
+        )
+    return found
+
+
+def offering_package(group: str, name: str) -> str:
+    """Return the installed package that offers an entry point, which is not imported."""
+    entry = next(iter(entry_points(group=f"whisper_peft.{group}", name=name)))
+    return entry.dist.name if entry.dist is not None else entry.module
+
+
 def load_plug_in(group: str, name: str) -> Any:
     """Return the object that an installed package offers under a name.
 

@@ -205,7 +205,7 @@ class AugmentSection(Section):
     gain: Gain = Gain()
     spec_augment: SpecAugment = SpecAugment()
     custom: tuple[Any, ...] = ()
-    """Your own callables `(waveform, rng) -> waveform`, applied last, or their `module:name` (YAML, CLI)."""
+    """Your own callables `(waveform, rng) -> waveform`, applied last, their module:name, or plug-ins."""
 
 
 class TargetSection(Section):
@@ -317,6 +317,8 @@ class TrainSection(Section):
     """Seed of data order, augmentation, adapter initialisation and dropout."""
     tensorboard: bool = True
     """Write event files to `tensorboard/` in the run folder."""
+    trackers: tuple[Any, ...] = ()
+    """Other listeners: callables `(recipe, folder) -> callback`, their module:name, or plug-ins by name."""
 
 
 class EvalSection(Section):

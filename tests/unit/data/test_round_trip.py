@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.data.layouts import LAYOUTS, WITHOUT_SPLITS, Spoken, spoken
 from whisper_peft.data.audio.decoding import decode
-from whisper_peft.data.contracts import check_source
 from whisper_peft.data.sources.opening import open_source, open_split
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
+from whisper_peft.testing import check_source
 from whisper_peft.types import SAMPLING_RATE, Utterance, Waveform
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from whisper_peft.deploy.exporters import check_exporter, find_format, find_orders
+from whisper_peft.deploy.exporters import find_format, find_orders
 from whisper_peft.deploy.formats import FORMATS
 from whisper_peft.errors import ExportError, RecipeError
 from whisper_peft.model.loading import Whisper
+from whisper_peft.testing import check_exporter
 
 
 def names(whisper: Whisper, folder: Path, quantization: str) -> None:

@@ -61,7 +61,7 @@ def test_overrides_reach_a_named_recipe():
 
 def test_plug_ins_are_listed_without_being_loaded(plug_in):
     assert {"plugged-in", "broken"} <= set(recipe_names())
-    assert recipe_sentence("broken") == "from an installed package"
+    assert recipe_sentence("broken") == "from the package no_such_package"
 
 
 def test_a_plug_in_that_is_no_recipe_or_does_not_import_is_refused(plug_in):

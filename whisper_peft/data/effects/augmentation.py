@@ -6,7 +6,6 @@ generator of its own, named after it: switching one effect on changes no draw of
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from whisper_peft.data.effects.waveform_effects import (
 )
 from whisper_peft.data.randomness import named_rng
 from whisper_peft.errors import RecipeError
+from whisper_peft.recipe.plug_ins import find_plug_in
 from whisper_peft.recipe.sections import AugmentSection, Gain, Noise, Pitch, Reverb, Speed, Telephone
 from whisper_peft.types import Utterance, Waveform
 
@@ -118,7 +118,7 @@ def build_augmentation(section: AugmentSection) -> Augmentation:
         if (part := getattr(section, name)).p > 0
     ]
     steps += [
-        Step(f"custom {place}", 1.0, _Custom(_imported(effect), place))
+        Step(f"custom {place}", 1.0, _Custom(_find_custom(effect), place))
         for place, effect in enumerate(section.custom)
     ]
     slowest = min(section.speed.factors) if section.speed.p > 0 else 1.0
@@ -226,6 +226,11 @@ def _build_gain(part: Gain) -> ToldEffect:
     return _Uniform(change_gain, _range("augment.gain.gain_db", part.gain_db), "{:+.1f} dB")
 
 
+def _find_custom(effect: Any) -> Effect:
+    found: Effect = find_plug_in(effect, "augmentations", field="augment.custom")
+    return found
+
+
 _BUILDERS: dict[str, Callable[[Any], ToldEffect]] = {
     "speed": _build_speed,
     "pitch": _build_pitch,
@@ -243,17 +248,3 @@ def _range(setting: str, limits: tuple[float, float]) -> tuple[float, float]:
             f"{setting} is {list(limits)}", "a range is lowest, highest", "swap or mend the two"
         )
     return limits
-
-
-def _imported(effect: Any) -> Effect:
-    """Return a callable as it is, and import a `module:name`."""
-    if isinstance(effect, str):
-        module_name, _, attribute = effect.partition(":")
-        try:
-            return _imported(getattr(importlib.import_module(module_name), attribute))
-        except (ImportError, AttributeError, ValueError) as error:
-            raise RecipeError(f"augment.custom is {effect!r}", str(error), "give module:name") from error
-    if not callable(effect):
-        raise RecipeError(f"augment.custom holds {effect!r}", "it cannot be called", "give a function")
-    found: Effect = effect
-    return found

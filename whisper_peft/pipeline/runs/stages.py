@@ -81,6 +81,7 @@ from whisper_peft.training.logs import JsonLog, TensorBoardLog
 from whisper_peft.training.loop import Training
 from whisper_peft.training.processes import on_main_process
 from whisper_peft.training.run_checkpoints import checkpoint_to_resume
+from whisper_peft.training.trackers import open_trackers
 from whisper_peft.types import EvalResult, MergeResult, TrainResult
 
 
@@ -99,6 +100,7 @@ class Finetuning:
         self.started = time.monotonic()
         self.console = SteadyConsole(quiet=not self.is_main)
         self.clock = StageClock()
+        self.trackers: tuple[Callback, ...] = ()
         record = RunRecord(
             name=self.recipe.name,
             folder=str(self.folder),
@@ -178,6 +180,7 @@ class Finetuning:
             self.say(sentence)
         if self.is_main:
             write_recipe(speech.resolved_recipe(), self.folder / RECIPE_FILE)
+            self.trackers = open_trackers(self.recipe, self.folder)
         gpu = torch.cuda.get_device_name() if whisper.device.type == "cuda" else None
         self._note(data=rows.record, meta=environment_meta(self.recipe.train.seed, gpu=gpu))
         return rows
@@ -249,7 +252,7 @@ class Finetuning:
         def show(event: Event) -> None:
             progress.update({"step": event.step, **event.row})
 
-        logs: tuple[Callback, ...] = (JsonLog(self.folder), show)
+        logs: tuple[Callback, ...] = (JsonLog(self.folder), show, *self.trackers)
         if not self.recipe.train.tensorboard:
             return logs
         before = self.report.evaluation.before if self.report.evaluation else None

@@ -2,11 +2,11 @@
 
 import pytest
 
-from whisper_peft.data.contracts import check_source
 from whisper_peft.data.sources.mixed_sources import mixed_names, open_mixed, section_of
 from whisper_peft.data.sources.opening import open_split
 from whisper_peft.errors import DataError, RecipeError
 from whisper_peft.recipe.sections import DataSection, MixedSource
+from whisper_peft.testing import check_source
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from whisper_peft.data.contracts import check_source
 from whisper_peft.data.sources.opening import open_source, open_split
 from whisper_peft.errors import DataError, RecipeError
 from whisper_peft.recipe.sections import DataSection
+from whisper_peft.testing import check_source
 
 MODULE = """
 from whisper_peft.types import Utterance

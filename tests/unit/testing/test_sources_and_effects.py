@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whisper_peft.data.contracts import check_augmentation, check_source
 from whisper_peft.data.effects.augmentation import Step, build_augmentation
 from whisper_peft.recipe.sections import AugmentSection, Gain, Noise, Pitch, Reverb, Speed, Telephone
+from whisper_peft.testing import check_augmentation, check_source
 from whisper_peft.types import Segment, Utterance, Waveform
 
 SPEECH = Path(__file__).parents[2] / "data" / "prompts" / "en" / "train"
