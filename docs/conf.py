@@ -21,7 +21,7 @@ extensions = [
     "sphinx_copybutton",
     "generated_reference",
 ]
-exclude_patterns = ["_extensions", "_static"]
+exclude_patterns = ["_extensions", "_static", "how-to/plug-in-example"]
 nitpicky = False  # types are those of Python, torch and PEFT, whose sites are not asked at a build
 
 # Anchors of headings as GitHub makes them, so that a link works in both places.
@@ -35,6 +35,7 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
+maximum_signature_line_length = 80
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from functools import cache
 
 import pytest
@@ -35,6 +36,14 @@ def flags(verb, action=""):
     return set(re.findall(r"--[\w.-]+", help_of(run)))
 
 
+@cache
+def offered():
+    """Return the recipes that the example of a plug-in offers."""
+    example = ROOT / "docs" / "how-to" / "plug-in-example" / "pyproject.toml"
+    groups = tomllib.loads(example.read_text(encoding="utf-8"))["project"]["entry-points"]
+    return set(groups["whisper_peft.recipes"])
+
+
 def faults(page):
     """Yield the commands of a page that do not exist as they stand."""
     for verb, *words in commands(page):
@@ -45,7 +54,7 @@ def faults(page):
         typed = {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
         yield from typed - {flag.replace("_", "-") for flag in flags(verb, action)}
         if verb in ("finetune", "check") and re.fullmatch(r"[a-z-]+", words[0]):
-            yield from {words[0]} - set(recipe_names())
+            yield from {words[0]} - {*recipe_names(), *offered()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

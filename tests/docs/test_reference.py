@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import whisper_peft
-from generated_reference import GENERATED, fill_in
+from generated_reference import GENERATED, fill_in, name_folders
 from generated_reference.command_line import command_line, without_recipe_fields
 from generated_reference.errors import error_classes
 from generated_reference.python_api import python_api
@@ -52,6 +52,12 @@ def test_a_marker_is_replaced_and_an_unknown_one_refused(monkeypatch):
     assert fill_in("# A page\n\n<!-- generated: errors -->\n") == "# A page\n\nTHE ERRORS\n"
     with pytest.raises(KeyError):
         fill_in("<!-- generated: erors -->")
+
+
+def test_a_link_to_a_folder_is_its_name_and_other_links_stay(tmp_path):
+    (tmp_path / "example").mkdir()
+    page = "see [the example](example) and [the page](page.md#top), [there](https://example.org)"
+    assert name_folders(page, tmp_path) == page.replace("[the example](example)", "`the example`")
 
 
 def test_every_field_of_a_recipe_has_a_row(fields):

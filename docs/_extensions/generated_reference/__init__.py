@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from sphinx.application import Sphinx
 
@@ -28,6 +29,7 @@ GENERATED: dict[str, Callable[[], str]] = {
 """What can stand in a page, by its name."""
 
 _MARKER = re.compile(r"^<!-- generated: ([\w-]+) -->$", flags=re.MULTILINE)
+_LINK = re.compile(r"\[([^\]]+)\]\(([\w./-]+)\)")
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -45,5 +47,15 @@ def fill_in(page: str) -> str:
     return _MARKER.sub(lambda marker: GENERATED[marker[1]](), page)
 
 
-def _fill_in(_app: Sphinx, _name: str, source: list[str]) -> None:
-    source[0] = fill_in(source[0])
+def name_folders(page: str, folder: Path) -> str:
+    """Return a page in which links to folders of the repository, which are no pages, are their names.
+
+    Args:
+        page: The page's text.
+        folder: Where it lies.
+    """
+    return _LINK.sub(lambda link: f"`{link[1]}`" if (folder / link[2]).is_dir() else link[0], page)
+
+
+def _fill_in(app: Sphinx, name: str, source: list[str]) -> None:
+    source[0] = name_folders(fill_in(source[0]), Path(app.env.doc2path(name)).parent)

@@ -13,7 +13,7 @@ from whisper_peft.commands.adapter_verbs import ACTIONS
 from whisper_peft.recipe.overrides import subsection
 from whisper_peft.recipe.sections import Recipe
 
-WIDTH = 100
+WIDTH = 80
 """Columns of the terminal that the help is written for."""
 
 _BOX = re.compile(r"^╭─ ([\w.]+) options ─.*?^╰─+╯\n?", flags=re.MULTILINE | re.DOTALL)

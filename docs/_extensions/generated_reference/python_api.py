@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,11 +28,12 @@ def _titles() -> Iterable[str]:
 
 
 def _group(name: str) -> str:
-    value = getattr(whisper_peft, name)
+    """Return the heading that a name belongs under."""
+    home = whisper_peft._HOME_OF[name]
     for title, modules in _GROUPS.items():
-        if value.__module__ in modules:
+        if home in modules:
             return title
-    return "What comes of it" if isinstance(value, type) else "What is done"
+    return "What comes of it" if isinstance(getattr(whisper_peft, name), type) else "What is done"
 
 
 def _section(title: str, names: list[str]) -> list[str]:
@@ -39,9 +41,10 @@ def _section(title: str, names: list[str]) -> list[str]:
 
 
 def _directive(name: str, value: Any) -> str:
-    """Return the directive that describes a name: a class with its fields and methods, or a function."""
+    """Return the directive that describes a name: a class with its fields and methods, a function, a type."""
     if not isinstance(value, type):
-        return f"```{{eval-rst}}\n.. autofunction:: whisper_peft.{name}\n```"
+        directive = "autofunction" if inspect.isfunction(value) else "autodata"
+        return f"```{{eval-rst}}\n.. {directive}:: whisper_peft.{name}\n```"
     kind = "autoexception" if issubclass(value, Exception) else "autoclass"
     options = "   :members:\n   :exclude-members: model_config"
     return f"```{{eval-rst}}\n.. {kind}:: whisper_peft.{name}\n{options}\n```"
