@@ -1,4 +1,4 @@
-"""Rules of prose that every page keeps, each a line; spelling is codespell's, links are Sphinx's."""
+"""Rules of prose that every page keeps, each a line; spelling is codespell's, anchors are Sphinx's."""
 
 import itertools
 import re
@@ -54,6 +54,13 @@ def test_a_page_has_one_title_and_no_skipped_heading(page):
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_a_page_links_to_is_there(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)", re.sub(r"`[^`]*`", "", text))
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize(

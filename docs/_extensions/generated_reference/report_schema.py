@@ -49,8 +49,9 @@ def _described(block: type) -> Iterator[str]:
     summary, documents = (block.__doc__ or "").strip(), _field_documents(block)
     yield f"## {block.__name__}"
     yield _plain(summary)
+    header = ["key", "type", "what it is"] if documents else ["key", "type"]
     rows = [[f"`{name}`", _linked(kind), documents.get(name, "")] for name, kind in _fields(block).items()]
-    yield markdown_table(["key", "type", "what it is"], rows)
+    yield markdown_table(header, [row[: len(header)] for row in rows])
 
 
 def _plain(docstring: str) -> str:
