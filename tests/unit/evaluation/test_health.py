@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from whisper_peft.evaluation.health.checks import CHECKS
 from whisper_peft.evaluation.health.evidence import (
+    ExpectedTimestamp,
     Hearing,
     JoinedUtterance,
     Pair,
@@ -231,8 +232,9 @@ def test_recordings_that_fall_apart_are_bad_and_a_gain_missing_there_is_watched(
     assert behind.figures[1].name == "WER of the same utterances alone"
 
 
-def windows(*formed, distance=0.1, stamps=4):
-    return [TimedWindow(stamps, one, (distance, distance)) for one in formed]
+def windows(*formed, distance=0.1, stamps=4, expected=(0.8, 0.2)):
+    held = (ExpectedTimestamp(*expected),) * 2
+    return [TimedWindow(stamps, one, (distance, distance), held) for one in formed]
 
 
 def test_forgotten_and_displaced_timestamps_are_named():
@@ -245,6 +247,17 @@ def test_forgotten_and_displaced_timestamps_are_named():
     silent = check_timestamps(windows(False, False), windows(False, False, stamps=0))
     assert (silent.verdict, "in which timestamps are written" in silent.why) == ("bad", True)
     assert check_timestamps(windows(False, False), windows(False, False)).verdict == "watch"
+
+
+def test_two_windows_tell_whether_timestamps_are_still_expected():
+    one = windows(True, False)
+    unlearned = check_timestamps(one, windows(False, False, expected=(0.1, 0.2)))
+    assert (unlearned.verdict, "less likely where utterances end" in unlearned.why) == ("bad", True)
+    assert unlearned.figures[3].after == pytest.approx(0.1)
+    late = check_timestamps(one, windows(True, False, expected=(0.8, 2.2)))
+    assert (late.verdict, "the likely timestamps lie further" in late.why) == ("bad", True)
+    assert late.figures[4].unit == "seconds"
+    assert check_timestamps(one, one).verdict == "good"
 
 
 def test_another_language_is_named():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import WhisperFeatureExtractor
 
 from whisper_peft.data.audio.decoding import decode
 from whisper_peft.data.targets.no_speech import Quiet
@@ -38,6 +41,23 @@ def material(prompts):
     return Material(
         {"prompts": rows}, sound_clips(4, Quiet()), stitch_windows(prompts), [Stitched(tuple(prompts))]
     )
+
+
+@pytest.fixture(scope="module")
+def first_window(tiny_en, material):
+    """Return the decoder's logits and tokens for the first window, its text and times being given."""
+    window, tokenizer = material.windows[0], tiny_en.tokenizer
+    times = itertools.pairwise(round(time / 0.02) * 0.02 for time in (0.0, *window.ends_s))
+    parts = [
+        f"<|{start:.2f}|> {one.text}<|{end:.2f}|>"
+        for one, (start, end) in zip(window.utterances, times, strict=True)
+    ]
+    tokens = tokenizer.encode("<|startoftranscript|>" + "".join(parts), add_special_tokens=False)
+    features = WhisperFeatureExtractor()(window.waveform, sampling_rate=16_000, return_tensors="pt")
+    given = torch.tensor([tokens])
+    with torch.no_grad():
+        logits = tiny_en.core(input_features=features.input_features, decoder_input_ids=given).logits[0]
+    return logits, tokens
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +134,14 @@ def test_the_language_of_transcripts_is_told_by_their_tokens(base):
         assert right.code == spoken
         assert right.likeness > 2 * wrong.likeness
     assert written_language(["Bonjour."], "fr", base.tokenizer) is None
+
+
+def test_expected_timestamps_are_the_decoder_s_own(heard, first_window):
+    logits, tokens = first_window
+    begin, first_end = 50_363, next(n for n in range(2, len(tokens)) if tokens[n] >= 50_363)
+    chances = logits[first_end - 1].softmax(dim=-1)[begin:]
+    apart = (torch.arange(len(chances)) - (tokens[first_end] - begin)).abs() * 0.02
+    expected = heard.windows[0].expected
+    assert len(expected) == sum(token >= begin for token in tokens) / 2
+    assert expected[0].probability == pytest.approx(float(chances.sum()), abs=1e-3)
+    assert expected[0].distance_s == pytest.approx(float((chances * apart).sum() / chances.sum()), abs=1e-2)

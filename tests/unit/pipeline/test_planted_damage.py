@@ -13,15 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from whisper_peft import Health, finetune, health
+from whisper_peft.evaluation.health.values import Check
 from whisper_peft.reporting.run_report import read_report
 
 pytestmark = pytest.mark.slow
 
 FIRST_TIMESTAMP = 50_363
 """Id of <|0.00|> in English-only checkpoints."""
+
+MOVED = 100
+"""Timestamps by which they are exchanged: two seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -76,25 +82,42 @@ def test_a_model_that_loops_is_named(damaged: Callable[..., Path]) -> None:
     assert check.verdict == "bad"
 
 
-def test_a_model_that_forgot_its_timestamps_is_named(damaged: Callable[..., Path]) -> None:
+@pytest.fixture(scope="module")
+def restamped(damaged: Callable[..., Path]) -> Callable[[Callable[[Tensor], Tensor]], Check]:
+    """Return a function that changes what timestamps are to a hardly tuned model, and returns the check."""
     folder = damaged(
         adapter={"method": "full"},
         train={"max_steps": 1, "learning_rate": 1e-9},
         eval={"health": "off"},
     )
     weights = folder / "model" / "model.safetensors"
-    tensors = load_file(weights)
-    tensors["model.decoder.embed_tokens.weight"][FIRST_TIMESTAMP:] = 0
-    save_file(tensors, weights, metadata={"format": "pt"})
-    (check,) = health(folder).named("timestamps")
-    assert check.verdict == "bad"
-    assert "in which timestamps are written" in check.why
+    whole = load_file(weights)
+
+    def change(restamp: Callable[[Tensor], Tensor]) -> Check:
+        tensors = {name: tensor.clone() for name, tensor in whole.items()}
+        stamps = tensors["model.decoder.embed_tokens.weight"][FIRST_TIMESTAMP:]
+        stamps.copy_(restamp(stamps))
+        save_file(tensors, weights, metadata={"format": "pt"})
+        (check,) = health(folder).named("timestamps")
+        return check
+
+    return change
 
 
-def test_a_model_whose_timestamps_have_moved_is_named(damaged: Callable[..., Path]) -> None:
-    (check,) = of(damaged(targets={"timestamps": 1.0})).named("timestamps")
+def test_a_model_that_forgot_its_timestamps_is_named(
+    restamped: Callable[[Callable[[Tensor], Tensor]], Check],
+) -> None:
+    check = restamped(torch.zeros_like)
     assert check.verdict == "bad"
-    assert "further from where they belong" in check.why
+    assert "less likely where utterances end" in check.why
+
+
+def test_a_model_whose_timestamps_have_moved_is_named(
+    restamped: Callable[[Callable[[Tensor], Tensor]], Check],
+) -> None:
+    check = restamped(lambda stamps: stamps.roll(MOVED, dims=0))
+    assert check.verdict == "bad"
+    assert "further from where" in check.why
 
 
 def test_a_model_tuned_on_its_test_set_is_named(damaged: Callable[..., Path]) -> None:

@@ -31,6 +31,19 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedTimestamp:
+    """What a model holds of the timestamp where an utterance ends, all before it being given.
+
+    Attributes:
+        probability: Of any timestamp, rather than more text.
+        distance_s: How far the timestamps lie from the right one, on average by their probabilities.
+    """
+
+    probability: float
+    distance_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class TimedWindow:
     """Timestamps that were written, without rules, for utterances joined to a window.
 
@@ -38,11 +51,13 @@ class TimedWindow:
         stamps: How many were written after the first, which is given.
         well_formed: Whether they come in pairs around text and in order.
         distances_s: How far the nearest one is from each place where utterances were joined.
+        expected: What the model holds of one where each utterance ends.
     """
 
     stamps: int
     well_formed: bool
     distances_s: tuple[float, ...]
+    expected: tuple[ExpectedTimestamp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,15 @@ from whisper_peft.evaluation.generation import (
     listening,
     token_id,
 )
-from whisper_peft.evaluation.health.evidence import Hearing, JoinedUtterance, Sound, TimedWindow, Written
+from whisper_peft.evaluation.health.evidence import (
+    ExpectedTimestamp,
+    Hearing,
+    JoinedUtterance,
+    Sound,
+    TimedWindow,
+    Written,
+)
+from whisper_peft.evaluation.health.expected_timestamps import expected_timestamps
 from whisper_peft.evaluation.health.sounds import SoundClip
 from whisper_peft.evaluation.long_form import find_silent_windows, no_speech_probabilities
 from whisper_peft.evaluation.normalizers import get_normalizer
@@ -114,15 +122,19 @@ def _hear_windows(
         with listening(whisper):
             states = encode(whisper, waveforms, audio_context=section.audio_context)
             written = decode_states(whisper, states, prefixes, seconds=_seconds(waveforms))
-        for window, one in zip(batch, written, strict=True):
-            yield _timed(window, one, begin)
+            expected = expected_timestamps(whisper, states, prefixes, batch)
+        for window, one, held in zip(batch, written, expected, strict=True):
+            yield _timed(window, one, held, begin)
 
 
-def _timed(window: Stitched, written: Generation, begin: int) -> TimedWindow:
+def _timed(
+    window: Stitched, written: Generation, expected: tuple[ExpectedTimestamp, ...], begin: int
+) -> TimedWindow:
     tokens, ends_s = [begin, *written.tokens], window.ends_s
     formed = not written.looping and is_well_formed(tokens, begin=begin, end_s=ends_s[-1])
     distances = boundary_distances(tokens, ends_s[:-1], begin=begin, end_s=ends_s[-1])
-    return TimedWindow(sum(token >= begin for token in written.tokens), formed, tuple(distances))
+    stamps = sum(token >= begin for token in written.tokens)
+    return TimedWindow(stamps, formed, tuple(distances), expected)
 
 
 def _seconds(waveforms: Sequence[Waveform]) -> list[float]:

@@ -21,7 +21,10 @@ SAMPLES = 1000
 """Resamples behind each interval."""
 
 MILLISECONDS = 1000
-"""Durations are resampled in whole milliseconds."""
+"""Durations are resampled in whole milliseconds, and"""
+
+PER_MILLE = 1000
+"""probabilities in whole thousandths."""
 
 
 def figure_of(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from whisper_peft.evaluation.error_analysis.groups import word_errors
 from whisper_peft.evaluation.error_analysis.rates import Tally
 from whisper_peft.evaluation.health.checks import gravest, judged, not_measured
 from whisper_peft.evaluation.health.evidence import JoinedUtterance, Pair, Sound, TimedWindow
-from whisper_peft.evaluation.health.pairing import MILLISECONDS, figure_of, milliseconds, share_of
+from whisper_peft.evaluation.health.pairing import MILLISECONDS, PER_MILLE, figure_of, milliseconds, share_of
 from whisper_peft.evaluation.health.thresholds import LIMITS
 from whisper_peft.evaluation.health.values import Check, Figure, Verdict
 from whisper_peft.types import Prediction
@@ -95,32 +95,60 @@ def _alone(joined: Sequence[JoinedUtterance], pair: Pair | None) -> Figure | Non
     return figure_of("WER of the same utterances alone", tallies, "utterances")
 
 
+WORSE = {
+    "timestamps written": "fewer windows in which timestamps are written",
+    "timestamps": "fewer windows with well-formed timestamps",
+    "timestamp error": "timestamps lie further from where they belong",
+    "timestamps expected": "timestamps are less likely where utterances end",
+    "timestamps misplaced": "the likely timestamps lie further from where utterances end",
+}
+"""What is said where a figure of timestamps got worse."""
+
+
 def check_timestamps(before: Sequence[TimedWindow], after: Sequence[TimedWindow]) -> Check:
     """Judge whether timestamps are still written, and where utterances were joined."""
     if not after:
         return not_measured("timestamps", "there are no utterances of up to 30 s to be joined")
-    figures = [
-        share_of(LIMITS["timestamps written"].figure, before, after, lambda one: one.stamps > 0, "windows"),
-        share_of(LIMITS["timestamps"].figure, before, after, lambda one: one.well_formed, "windows"),
+    figures = {**_written(before, after), **_expected(before, after)}
+    found: list[tuple[Verdict, str]] = [
+        (LIMITS[name].judge(figure), WORSE[name])
+        for name, figure in figures.items()
+        if (figure.rise < 0 if LIMITS[name].falls else figure.rise > 0)
     ]
-    found: list[tuple[Verdict, str]] = []
-    for name, figure in zip(("timestamps written", "timestamps"), figures, strict=True):
-        if figure.rise < 0:
-            found.append((LIMITS[name].judge(figure), f"fewer {figure.name}"))
+    if not found and figures["timestamps"].after == 0:
+        found.append(("watch", "no window has well-formed timestamps, before and after"))
+    verdict, why = gravest(found, "timestamps are written as before")
+    return judged("timestamps", verdict, tuple(figures.values()), why)
+
+
+def _written(before: Sequence[TimedWindow], after: Sequence[TimedWindow]) -> dict[str, Figure]:
+    """Return figures of what was written freely, by the names of their limits."""
+    signs: dict[str, Callable[[TimedWindow], bool]] = {
+        "timestamps written": lambda one: one.stamps > 0,
+        "timestamps": lambda one: one.well_formed,
+    }
+    figures = {
+        name: share_of(LIMITS[name].figure, before, after, is_so, "windows") for name, is_so in signs.items()
+    }
     if any(one.distances_s for one in after):
         tallies = [
             Tally.of((sum(map(milliseconds, one.distances_s)), len(one.distances_s)) for one in windows)
             for windows in (before, after)
         ]
-        error = figure_of(
-            LIMITS["timestamp error"].figure, tallies, "windows", unit="seconds", scale=MILLISECONDS
-        )
-        figures.append(error)
-        if error.rise > 0:
-            found.append(
-                (LIMITS["timestamp error"].judge(error), "timestamps lie further from where they belong")
-            )
-    if not found and figures[1].after == 0:
-        found.append(("watch", "no window has well-formed timestamps, before and after"))
-    verdict, why = gravest(found, "timestamps are written as before")
-    return judged("timestamps", verdict, figures, why)
+        name = LIMITS["timestamp error"].figure
+        figures["timestamp error"] = figure_of(name, tallies, "windows", unit="seconds", scale=MILLISECONDS)
+    return figures
+
+
+def _expected(before: Sequence[TimedWindow], after: Sequence[TimedWindow]) -> dict[str, Figure]:
+    """Return figures of what was held likely where utterances end, by the names of their limits."""
+    ends = [[one for window in windows for one in window.expected] for windows in (before, after)]
+    if not ends[1]:
+        return {}
+    likely = [Tally.of((round(one.probability * PER_MILLE), 1) for one in side) for side in ends]
+    apart = [Tally.of((milliseconds(one.distance_s), 1) for one in side) for side in ends]
+    counted, names = "ends of utterances", ("timestamps expected", "timestamps misplaced")
+    return {
+        names[0]: figure_of(LIMITS[names[0]].figure, likely, counted, scale=PER_MILLE),
+        names[1]: figure_of(LIMITS[names[1]].figure, apart, counted, unit="seconds", scale=MILLISECONDS),
+    }

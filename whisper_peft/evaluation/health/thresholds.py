@@ -134,6 +134,19 @@ LIMITS = {
         bad=1.0,
         reason="a subtitle that is a second late is seen by everybody",
     ),
+    "timestamps expected": Limit(
+        "probability of a timestamp where an utterance ends",
+        watch=0.15,
+        bad=0.3,
+        reason="all before it being given, an untuned Whisper holds it for five times as likely as text",
+        falls=True,
+    ),
+    "timestamps misplaced": Limit(
+        "distance of expected timestamps from where the utterance ends",
+        watch=0.3,
+        bad=1.0,
+        reason="as above, and told from every end of an utterance, however few windows there are",
+    ),
     "style": Limit(
         "share of words or transcripts that are written otherwise",
         watch=0.2,
