@@ -23,7 +23,7 @@ def _library_version() -> str:
     """Return the version of whisper.cpp that the wheel brings, from the name of its library."""
     names = "\n".join(str(file) for file in files("pywhispercpp") or ())
     found = re.search(r"libwhisper\S*?(\d+\.\d+\.\d+)", names)
-    return f"whisper.cpp {found.group(1)}" if found else "whisper.cpp"
+    return found.group(1) if found else "of unknown version"
 
 
 def _refuse_f32(path: Path) -> None:
