@@ -25,7 +25,7 @@ def main(
     Args:
         recipe: The script's recipe; its fields are the flags. None: the verbs of `whisper-peft`.
         args: The words typed. None: those of this process.
-        study: What the script does with its recipe: finetune, learning-curve or search.
+        study: What the script does with its recipe: finetune, learning-curve, search or pseudo-label.
 
     Raises:
         SystemExit: With 2 after a user's error, with 130 after Ctrl-C.

@@ -27,7 +27,7 @@ class Launch:
 
     def command(self, script, run, *words, launcher=(sys.executable,)):
         data = ["--data.source", self.manifest, "--data.train", "train", "--data.eval", "test"]
-        path = ROOT / "recipes" / f"{script}.py"
+        path = script if isinstance(script, Path) else ROOT / "recipes" / f"{script}.py"
         return [
             *map(
                 str,

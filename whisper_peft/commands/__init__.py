@@ -20,7 +20,7 @@ from whisper_peft.commands.recipe_catalogue import run_recipes
 from whisper_peft.commands.run_comparison import run_compare
 from whisper_peft.commands.run_folders import run_merge, run_report
 from whisper_peft.commands.scoring import run_evaluate
-from whisper_peft.commands.studies import run_learning_curve, run_search
+from whisper_peft.commands.studies import run_learning_curve, run_pseudo_label, run_search
 from whisper_peft.commands.transcribing import run_transcribe
 from whisper_peft.commands.tuning import INTERRUPTED, run_finetune, run_script
 from whisper_peft.recipe.sections import Recipe
@@ -50,11 +50,12 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
 }
 """The verbs in the order of a run's life."""
 
-Study: TypeAlias = Literal["finetune", "learning-curve", "search"]
+Study: TypeAlias = Literal["finetune", "learning-curve", "search", "pseudo-label"]
 
 STUDIES: dict[Study, Callable[[Recipe, list[str]], None]] = {
     "finetune": run_script,
     "learning-curve": run_learning_curve,
     "search": run_search,
+    "pseudo-label": run_pseudo_label,
 }
 """What a recipe's script can do with it."""

@@ -71,12 +71,17 @@ def run_label(words: list[str]) -> None:
         batch_size=command.batch_size,
         shard_rows=command.shard_rows,
         format=command.format,
-        on_shard=lambda heard: print(f"{count(heard)} rows heard", file=sys.stderr, flush=True),
+        on_shard=tell_heard,
         **tree_of(overrides),
     )
     show(label_text(result))
     if command.json is not None:
         write_json(command.json, result.to_dict())
+
+
+def tell_heard(rows: int) -> None:
+    """Tell how far it is, beside what is printed for others to read."""
+    print(f"{count(rows)} rows heard", file=sys.stderr, flush=True)
 
 
 def label_text(result: LabelResult) -> str:

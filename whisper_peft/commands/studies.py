@@ -1,4 +1,4 @@
-"""The command lines of recipe scripts that run a recipe many times: a learning curve, and a search."""
+"""What recipe scripts do that is more than one run: a learning curve, a search, pseudo-labels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from tyro import MISSING
+
 import whisper_peft
+from whisper_peft.commands.labelling import label_text, tell_heard
+from whisper_peft.commands.tuning import run_recipe
 from whisper_peft.flags import RecipeFlags, parse_command
 from whisper_peft.recipe.catalog import resolve_recipe
+from whisper_peft.recipe.parts import mix
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.terminal import show
 
@@ -42,6 +47,21 @@ class Search:
     fields: RecipeFlags = field(default_factory=Recipe)
 
 
+@dataclass(frozen=True)
+class PseudoLabel:
+    """Write down recordings without text, and learn from the rows that are sure beside transcribed ones."""
+
+    recordings: str
+    """Recordings to write down: a file, a folder, or whatever data.source takes."""
+    labeller: str
+    """The run or model that writes them down, in model.language; best a better one than learns."""
+    labelled: Path = Path("labelled")
+    """Folder for the rows that are written down."""
+    min_confidence: float = 0.0
+    """Least confidence of a row to learn from, 0 to 1."""
+    fields: RecipeFlags = field(default_factory=Recipe)
+
+
 def run_learning_curve(recipe: Recipe, words: list[str]) -> None:
     """Run a learning curve of a script's recipe; the same words go on with one that was stopped."""
     command, overrides = parse_command(LearningCurve(fields=recipe), words, prog=_program())
@@ -55,6 +75,25 @@ def run_search(recipe: Recipe, words: list[str]) -> None:
     command, overrides = parse_command(Search(fields=recipe), words, prog=_program())
     chosen = resolve_recipe(recipe, overrides)
     show(whisper_peft.search(chosen, trials=command.trials, vary=command.vary).text())
+
+
+def run_pseudo_label(recipe: Recipe, words: list[str]) -> None:
+    """Label recordings and learn from them; the same words go on with what was stopped."""
+    default = PseudoLabel(MISSING, MISSING, fields=recipe)
+    command, overrides = parse_command(default, words, prog=_program())
+    chosen = resolve_recipe(recipe, overrides)
+    language = chosen.model.language
+    result = whisper_peft.label(
+        command.labeller,
+        command.recordings,
+        output_dir=command.labelled,
+        model={} if language is None else {"language": language},
+        min_confidence=command.min_confidence,
+        on_shard=tell_heard,
+    )
+    show(label_text(result))
+    beside = mix(result.folder, name="pseudo-labels", train="all", eval=None)
+    run_recipe(beside(chosen), resume="auto")
 
 
 def _program() -> str:

@@ -49,7 +49,7 @@ def run_script(recipe: Recipe, words: list[str]) -> None:
         Script(fields=recipe), _with_answer(words), prog=Path(sys.argv[0]).name
     )
     chosen = resolve_recipe(recipe, overrides)
-    _finetune(chosen, resume=command.resume)
+    run_recipe(chosen, resume=command.resume)
 
 
 def run_finetune(words: list[str]) -> None:
@@ -62,7 +62,7 @@ def run_finetune(words: list[str]) -> None:
     default = Finetune(MISSING, fields=recipe)
     command, overrides = parse_command(default, _with_answer(words), prog="whisper-peft finetune")
     chosen = resolve_recipe(recipe, overrides)
-    _finetune(chosen, resume=command.resume)
+    run_recipe(chosen, resume=command.resume)
 
 
 def _with_answer(words: list[str]) -> list[str]:
@@ -74,7 +74,7 @@ def _with_answer(words: list[str]) -> list[str]:
     return answered
 
 
-def _finetune(recipe: Recipe, *, resume: Literal["no", "yes", "auto"]) -> None:
+def run_recipe(recipe: Recipe, *, resume: Literal["no", "yes", "auto"]) -> None:
     """Print the summary of a run; one that was stopped exits as Ctrl-C does."""
     run = whisper_peft.finetune(recipe, resume="auto" if resume == "auto" else resume == "yes")
     show(run.summary())
