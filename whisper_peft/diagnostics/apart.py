@@ -49,13 +49,18 @@ def _run(group: str, names: Sequence[str], timeout_s: float) -> tuple[list[Check
     """Return the checks that a process finished, and how it ended."""
     command = [sys.executable, "-m", "whisper_peft.diagnostics.apart", group, *names]
     process = subprocess.Popen(
-        command, env=os.environ | _QUIET, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        env=os.environ | _QUIET,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # so that what it started can be stopped with it
     )
     try:
         written, said = process.communicate(timeout=timeout_s)
         ended = _ending(process.returncode, said)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         written, _ = process.communicate()
         ended = f"no answer within {timeout_s:.0f} s"
     lines = [line for line in written.splitlines() if line.startswith('{"name"')]

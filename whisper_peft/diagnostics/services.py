@@ -17,13 +17,14 @@ def _serve() -> str:
     """Let a server answer one request on this machine."""
     import uvicorn
     from fastapi import FastAPI, Form
-    from prometheus_client import Counter
+    from prometheus_client import CollectorRegistry, Counter
 
-    Counter("doctor_requests", "Requests answered.")
+    counted = Counter("requests", "Requests answered.", registry=CollectorRegistry())
     api = FastAPI()
 
     @api.post("/")
     def answer(words: str = Form()) -> str:
+        counted.inc()
         return words
 
     server = uvicorn.Server(uvicorn.Config(api, port=0, log_level="error"))
@@ -32,7 +33,8 @@ def _serve() -> str:
     try:
         port = _port(server, thread)
         address = f"http://127.0.0.1:{port}/"
-        with urllib.request.urlopen(address, data=b"words=heard", timeout=_ANSWER_TIMEOUT_S) as response:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(address, data=b"words=heard", timeout=_ANSWER_TIMEOUT_S) as response:
             said = response.read().decode()
     finally:
         server.should_exit = True
@@ -62,9 +64,12 @@ def _add_on_worker() -> str:
     """Let one worker of Ray's add two numbers."""
     import ray
 
+    def add(one: int, other: int) -> int:
+        return one + other
+
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        total = ray.get(ray.remote(sum).remote([1, 2]))
+        total = ray.get(ray.remote(add).remote(1, 2))
     finally:
         ray.shutdown()
     return f"a worker added 1 and 2 to {total}, ray {ray.__version__}"
