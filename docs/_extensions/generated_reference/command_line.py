@@ -16,7 +16,7 @@ from whisper_peft.recipe.sections import Recipe
 WIDTH = 80
 """Columns of the terminal that the help is written for."""
 
-_BOX = re.compile(r"^╭─ ([\w.]+) options ─.*?^╰─+╯\n?", flags=re.MULTILINE | re.DOTALL)
+_BOX = re.compile(r"^╭─ ([\w.-]+) options ─.*?^╰─+╯\n?", flags=re.MULTILINE | re.DOTALL)
 
 
 def command_line() -> str:
@@ -36,14 +36,14 @@ def _verb(name: str, run: Callable[[list[str]], None]) -> Iterator[str]:
 
 def without_recipe_fields(text: str) -> tuple[str, list[str]]:
     """Return a help text without the boxes of a recipe's sections, and the names of these sections."""
-    left_out = [name for name in _BOX.findall(text) if _is_section(name)]
+    left_out = [name.replace("-", "_") for name in _BOX.findall(text) if _is_section(name)]
     return _BOX.sub(lambda box: "" if _is_section(box[1]) else box[0], text), left_out
 
 
 def _is_section(name: str) -> bool:
     """Tell whether a dotted name is that of a section of the recipe, such as augment.noise."""
     section: type | None = Recipe
-    for part in name.split("."):
+    for part in name.replace("-", "_").split("."):
         section = subsection(section, part) if section is not None else None
     return section is not None
 
