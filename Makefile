@@ -38,7 +38,7 @@ lint: .venv/installed-dev
 	$(BIN)/codespell whisper_peft docs recipes .github *.md
 
 docs: .venv/installed-dev
-	$(BIN)/sphinx-build -W --keep-going --quiet docs build/docs
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet docs build/docs
 
 TORCH_FREE := recipe/* reporting/* commands/* __init__.py cli.py flags.py terminal.py errors.py types.py export_types.py \
   update_types.py measuring.py
