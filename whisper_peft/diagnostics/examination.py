@@ -13,6 +13,7 @@ from whisper_peft.diagnostics.apart import try_apart
 from whisper_peft.diagnostics.checks import Check, Diagnosis
 from whisper_peft.diagnostics.runtimes import try_runtime
 from whisper_peft.measuring import usable_cores
+from whisper_peft.model.library_noise import no_loading_bar
 
 _MOST_AT_ONCE = 4
 """Processes at a time: each takes up to 1 GiB for its imports."""
@@ -48,7 +49,7 @@ def doctor(*, folder: Path = Path()) -> Diagnosis:
 def _in_processes() -> Iterable[Check]:
     """Try what may crash, each group in a process of its own and several at a time."""
     runtimes = [name for name in RUNTIMES if name != "whisper_peft"]
-    with ThreadPoolExecutor(min(usable_cores(), _MOST_AT_ONCE)) as pool:
+    with no_loading_bar(), ThreadPoolExecutor(min(usable_cores(), _MOST_AT_ONCE)) as pool:
         groups = [
             pool.submit(try_apart, group, list(attempts))
             for group, attempts in (

@@ -41,7 +41,7 @@ def _listen(runtime: str) -> str:
         answer, _ = run_runtime(
             runtime, written / form.model_folder, _second(), threads=1, start_timeout_s=TIMEOUT_S
         )
-    return f"heard a second from a {form.name} file, {answer.runtime} {answer.version}"
+    return f"heard a second from the format {form.name}, {answer.runtime} {answer.version}"
 
 
 def _second() -> Reference:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
+from whisper_peft.model.library_noise import no_loading_bar
 from whisper_peft.model.loading import Whisper, load_whisper
 from whisper_peft.recipe.sections import ModelSection
 
@@ -34,7 +35,8 @@ def small_whisper(folder: Path, *, vocab_size: int = MULTILINGUAL_VOCAB, num_mel
         with torch.no_grad():  # no two tensors alike: CTranslate2's converter would store them once
             for weight in model.parameters():
                 weight.copy_(0.05 * torch.randn_like(weight))
-    model.save_pretrained(folder)
+    with no_loading_bar():
+        model.save_pretrained(folder)
     return load_whisper(ModelSection(name=str(folder), precision="fp32", device="cpu"))
 
 

@@ -160,7 +160,7 @@ def test_onnxruntime_hears_a_model_of_its_own_format() -> None:
     pytest.importorskip("onnxruntime")
     found = try_runtime("onnxruntime")
     assert found.works, found
-    assert found.detail.startswith("heard a second from a onnx file, onnxruntime ")
+    assert found.detail.startswith("heard a second from the format onnx, onnxruntime ")
 
 
 def test_a_runtime_that_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
