@@ -68,7 +68,7 @@ class Graph:
         self.weights, self.quantized = weights, quantized
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
-        self._rounded: dict[str, list[str]] = {}
+        self._rounded: dict[str, tuple[str, str]] = {}
 
     def nodes_of(self, kind: str, *inputs: str, count: int = 1, **attributes: Any) -> list[str]:
         """Add a node; return the names of its outputs."""
@@ -128,11 +128,17 @@ class Graph:
             )
         zero = self.initializer("zero_point", np.array(ZERO_POINT, np.uint8))
         if value not in self._rounded:
-            self._rounded[value] = self.nodes_of("DynamicQuantizeLinear", value, count=3)
-        integers, its_scale, its_zero = self._rounded[value]
-        sums = self.node("MatMulInteger", integers, rows, its_zero, zero)
-        scales = self.node("Mul", its_scale, scale)
-        return self.node("Mul", self.node("Cast", sums, to=FLOAT), scales)
+            self._rounded[value] = self.rounded_positions(value)
+        integers, its_scale = self._rounded[value]
+        sums = self.node("Cast", self.node("MatMulInteger", integers, rows, zero, zero), to=FLOAT)
+        return self.node("Mul", self.node("Mul", sums, its_scale), scale)
+
+    def rounded_positions(self, value: str) -> tuple[str, str]:
+        """Return activations in 8 bits, and a scale for each position: one that is large rounds no other."""
+        peaks = self.node("ReduceMax", self.node("Abs", value), axes=[-1], keepdims=1)
+        scale = self.node("Max", self.node("Mul", peaks, self.number(1 / 127)), self.number(1e-12))
+        steps = self.node("Add", self.node("Round", self.node("Div", value, scale)), self.number(ZERO_POINT))
+        return self.node("Cast", steps, to=TensorProto.UINT8), scale
 
     def rounded_weight(self, name: str) -> tuple[str, str]:
         """Return a transposed matrix in 8 bits, and the scales of its columns."""
