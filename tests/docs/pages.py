@@ -113,7 +113,7 @@ def _run(step: Step, names: dict[str, Any]) -> None:
     if step.is_python:
         exec(compile(step.code, "page", "exec"), names)
     elif words and words[0] == "whisper-peft" and not {"|", ">", "&&"} & set(words):
-        _call(words[1:], may_fail=step.shown.lstrip(".\n").startswith("error:"))
+        _call(words[1:], may_fail=bool(re.search(r"^error: ", step.shown, re.MULTILINE)))
     else:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         bash = ["bash", "-euo", "pipefail", "-c", step.code]
