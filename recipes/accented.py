@@ -4,8 +4,8 @@
     whisper-peft finetune accented --data.source my/speech --data.text-case as-is --data.mix LibriSpeech=33%
 
 `ACCENTED` is any speech with speakers of its own to score, `LibriSpeech` an OpenSLR folder or tar. Expected
-on 300 sentences read by native Mandarin speakers (24 minutes; 120 of others to score): WER 29.8 to 18.8 %,
-and LibriSpeech, held out too, 7.2 to 6.7 %. Text in capitals is learned in sentence case; leave yours
+on 300 sentences read by native Mandarin speakers (24 minutes; 120 of others to score): WER 29.8 to 18.7 %,
+and LibriSpeech, held out too, 7.4 to 6.9 %. Text in capitals is learned in sentence case; leave yours
 `as-is` if it has case. docs/results/accented.md tells what else was tried, and what lost.
 """
 
