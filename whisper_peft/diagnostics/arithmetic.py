@@ -31,12 +31,15 @@ def _train_in(dtype: torch.dtype) -> str:
     optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-        loss = layer(torch.ones(8, _WIDTH, device=device)).square().mean()
+        loss = layer(torch.ones(8, _WIDTH, device=device)).float().square().mean()
+    before = layer.weight.detach().clone()
     scaler.scale(loss).backward()
     scaler.step(optimizer)
     scaler.update()
     if not all(bool(torch.isfinite(weight).all()) for weight in layer.parameters()):
         raise ArithmeticError("a step gave weights that are not finite")
+    if torch.equal(layer.weight, before):
+        raise ArithmeticError("a step changed nothing: its gradients were not finite")
     return f"one step on {device.type}, {_multiplication_rate(dtype, device) / 1e9:,.0f} GFLOP/s"
 
 

@@ -95,6 +95,12 @@ def test_arithmetic_that_gives_no_numbers_does_not_work(monkeypatch: pytest.Monk
     assert found.detail == "ArithmeticError: a step gave weights that are not finite"
 
 
+def test_a_step_that_is_left_out_does_not_count_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.amp.GradScaler, "step", lambda scaler, optimizer: None)
+    found = arithmetic.ATTEMPTS["bf16"].check("bf16")
+    assert found.detail == "ArithmeticError: a step changed nothing: its gradients were not finite"
+
+
 def spoil(optimizer: torch.optim.SGD) -> None:
     for group in optimizer.param_groups:
         for weight in group["params"]:
