@@ -6,6 +6,7 @@
 Without a source it learns the French and English telephone prompts of a checkout. The language of a row is
 that of its column `language`, else of its source, else model.language. With `mix_temperature` 3 the shares of
 the sources follow the cube roots of their rows; 1 takes all rows once, .inf equally many of each.
+What it gains is not measured yet (docs/results/recipes.md): score it beside the model that you have.
 """
 
 from whisper_peft import compose, lora, main, mix, schedule, speech, whisper

@@ -5,6 +5,7 @@
 `calls/` is a folder of recordings without text, `my/speech` transcribed speech with a split to learn and one
 to score: the WER is against what people wrote. Rows that loop, repeat themselves, are silent, or below
 `--min-confidence` are left out. The same command goes on where it was stopped.
+What it gains is not measured yet (docs/results/recipes.md): score it beside the model that you have.
 """
 
 from whisper_peft import compose, lora, main, schedule, speech, whisper
