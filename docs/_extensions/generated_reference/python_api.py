@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
 from typing import Any
 
 import whisper_peft
 
-_GROUPS = {
+_GROUPS: dict[str, tuple[str, ...]] = {
+    "What is done": (),
     "Recipes and their parts": ("whisper_peft.recipe.compose", "whisper_peft.recipe.parts"),
     "Sections of a recipe that are given as values": ("whisper_peft.recipe.sections",),
+    "What comes of it": (),
     "Errors": ("whisper_peft.errors",),
 }
-"""Names that belong together by the module they are of; others are what is done, and what comes of it."""
+"""Headings, with the modules whose names stand below them; the others are functions and what they return."""
 
 
 def python_api() -> str:
     """Return a heading for each group of public names, and an autodoc directive for each name."""
     names = sorted(name for name in whisper_peft.__all__ if not name.startswith("__"))
-    grouped = {title: [name for name in names if _group(name) == title] for title in _titles()}
+    grouped = {title: [name for name in names if _group(name) == title] for title in _GROUPS}
     return "\n\n".join(part for title, members in grouped.items() for part in _section(title, members))
-
-
-def _titles() -> Iterable[str]:
-    return ("What is done", *list(_GROUPS)[:2], "What comes of it", "Errors")
 
 
 def _group(name: str) -> str:
