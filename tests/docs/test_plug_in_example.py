@@ -101,7 +101,8 @@ def test_its_recipe_is_listed_with_the_package_it_comes_from(run: Run) -> None:
 
 def test_it_trains_exports_and_keeps_its_contracts(run: Run, sittings: Path, tmp_path: Path) -> None:
     words = ["--data.source", f"parliament:{sittings}", "--train.max-steps", "2", "--train.batch-size", "2"]
-    quick = ["--train.workers", "0", "--eval.max-utterances", "2", "--eval.health", "off"]
+    scored = ["--eval.no-before", "--eval.no-short-context", "--eval.max-utterances", "1"]
+    quick = ["--train.workers", "0", "--eval.health", "off", *scored]
     folder = tmp_path / "run"
     run(WHISPER_PEFT, "finetune", "parliament", *words, *quick, "--output-dir", folder)
 
@@ -111,7 +112,17 @@ def test_it_trains_exports_and_keeps_its_contracts(run: Run, sittings: Path, tmp
     table = (folder / "table.csv").read_text(encoding="utf-8").splitlines()
     assert [line.split(",")[:3] for line in table] == [["parliament", "step", str(step)] for step in (1, 2)]
 
-    run(WHISPER_PEFT, "export", folder, "--format", "numpy", "--output-dir", tmp_path / "exports")
+    run(
+        WHISPER_PEFT,
+        "export",
+        folder,
+        "--format",
+        "numpy",
+        "--clips",
+        "1",
+        "--output-dir",
+        tmp_path / "exports",
+    )
     (archive,) = (tmp_path / "exports").rglob("weights.npz")
     with np.load(archive) as weights:
         assert weights["model.encoder.conv1.weight"].shape == (384, 80, 3)

@@ -1,7 +1,4 @@
-"""What is installed is whole: run where the repository is not, by `make test-wheel`.
-
-In a checkout these tests hold of the editable installation, but for the first.
-"""
+"""What is installed is whole: run where the repository is not, by `make test-wheel`."""
 
 from __future__ import annotations
 
@@ -20,7 +17,10 @@ import whisper_peft
 from whisper_peft.benchmarking.processes import reference_script
 
 WHISPER_PEFT = Path(sys.executable).with_name("whisper-peft")
-IS_WHEEL = "WHISPER_PEFT_WHEEL" in os.environ
+
+pytestmark = pytest.mark.skipif(
+    "WHISPER_PEFT_WHEEL" not in os.environ, reason="a wheel is tested by make test-wheel"
+)
 
 
 def run(folder: Path, *words: str | Path) -> str:
@@ -29,7 +29,6 @@ def run(folder: Path, *words: str | Path) -> str:
     return ended.stdout
 
 
-@pytest.mark.skipif(not IS_WHEEL, reason="a wheel is tested by make test-wheel")
 def test_the_package_is_the_installed_one() -> None:
     assert Path(whisper_peft.__file__).is_relative_to(sysconfig.get_path("purelib"))
     direct = importlib.metadata.distribution("whisper-peft").read_text("direct_url.json") or "{}"

@@ -97,10 +97,13 @@ def test_environment_names_versions_and_machine() -> None:
 def test_reporting_never_imports_torch(run_folder: Path) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from whisper_peft.reporting import figures, model_card, page, plots, progress, ranking, summary\n"
+        "from whisper_peft.reporting import figures, ranking, run_report\n"
+        "from whisper_peft.reporting.console import summary, training_progress\n"
+        "from whisper_peft.reporting.pages import model_card, run_page\n"
+        "from whisper_peft.reporting.plots import line_plots\n"
         "assert not {'torch', 'transformers', 'matplotlib.pyplot'} & set(sys.modules), 'at import'\n"
-        "run = Path(sys.argv[1]); report = page.read_report(run).to_dict()\n"
-        "page.write_page(run); model_card.write_model_card(report, run); summary.summary(report)\n"
+        "run = Path(sys.argv[1]); report = run_report.read_report(run).to_dict()\n"
+        "run_page.write_page(run); model_card.write_model_card(report, run); summary.summary(report)\n"
         "assert 'torch' not in sys.modules, 'while writing'\n"
     )
     subprocess.run([sys.executable, "-c", program, str(run_folder)], check=True, timeout=60)
