@@ -43,7 +43,7 @@ docs: .venv/installed-dev
 TORCH_FREE := recipe/* reporting/* commands/* __init__.py cli.py flags.py terminal.py errors.py types.py export_types.py \
   update_types.py measuring.py
 TORCH_FREE_TESTS := tests/unit/recipe tests/unit/reporting tests/unit/commands tests/unit/test_cli.py tests/unit/test_measuring.py \
-  tests/unit/test_inspect_command.py tests/unit/test_public_names.py tests/property/test_recipe_yaml.py \
+  tests/unit/test_terminal.py tests/unit/test_inspect_command.py tests/unit/test_public_names.py tests/property/test_recipe_yaml.py \
   tests/property/test_reporting_properties.py $(filter-out %/*,$(TORCH_FREE:%=whisper_peft/%)) \
   whisper_peft/recipe whisper_peft/reporting whisper_peft/commands
 comma := ,
