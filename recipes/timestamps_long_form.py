@@ -8,7 +8,7 @@ recordings with subtitles beside them, whose rows have timed segments. `targets.
 rows that are one segment each a model unlearns where sentences end. The probes measure timestamps, recordings
 of a minute and sounds without speech, before and after.
 Expected on an hour of LibriSpeech, each of the two by itself: timestamps 1.7 s from where utterances end
-instead of 2.9, and no word written on 40 sounds without speech instead of 47. Together they were not measured.
+instead of 2.9, and no word on 40 sounds without speech instead of 47. Both together are not measured yet.
 """
 
 from whisper_peft import compose, librispeech, lora, main, schedule, scoring, targets, whisper

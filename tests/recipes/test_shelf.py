@@ -100,4 +100,4 @@ def test_recordings_without_text_are_written_down_and_learned_from(launch, recor
     rows = (tmp_path / "labelled" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
     assert 1 <= len(rows) <= 4
     (mixed,) = launch.report("run")["data"]["mixed"]
-    assert (mixed["name"], mixed["rows"]) == ("pseudo-labels", len(rows))
+    assert (mixed["name"], mixed["utterances"]) == ("pseudo-labels", len(rows))
