@@ -56,7 +56,7 @@ def test_every_profile_is_of_a_language_of_whispers_and_small():
     profiles = known_profiles()
     assert set(LANGUAGES) - set(profiles) == {"as", "ba", "sd"}
     assert all(len(one.tokens) <= KEPT_TOKENS for one in profiles.values())
-    assert len((files("whisper_peft.data") / "language_profiles.json").read_bytes()) < 300_000
+    assert len((files("whisper_peft.data.text") / "language_profiles.json").read_bytes()) < 300_000
 
 
 def test_fertility_tells_what_a_word_costs(tokenizer):
