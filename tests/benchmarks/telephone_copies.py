@@ -1,8 +1,9 @@
 """Speech as it is heard over a telephone line, to score a model on: a copy of one split.
 
-    python tests/benchmarks/telephone_copies.py ../shared/data/librispeech/LibriSpeech heldout-clean runs/phone
+    python tests/benchmarks/telephone_copies.py LIBRI heldout-clean runs/phone
 
-The rows go through mu-law, A-law and GSM in turn. What is written is a `data.source` with the split `test`.
+LIBRI is a LibriSpeech folder. Its rows go through mu-law, A-law and GSM in turn; what is written is a `data.source`
+with the split `test`.
 """
 
 from __future__ import annotations
