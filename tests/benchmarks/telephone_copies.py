@@ -2,8 +2,8 @@
 
     python tests/benchmarks/telephone_copies.py LIBRI heldout-clean runs/phone
 
-LIBRI is a LibriSpeech folder. Its rows go through mu-law, A-law and GSM in turn; what is written is a `data.source`
-with the split `test`.
+LIBRI is a LibriSpeech folder. Its rows go through mu-law, A-law and GSM in turn; what is written is a
+`data.source` with the split `test`.
 """
 
 from __future__ import annotations
