@@ -247,6 +247,8 @@ def test_forgotten_and_displaced_timestamps_are_named():
     silent = check_timestamps(windows(False, False), windows(False, False, stamps=0))
     assert (silent.verdict, "in which timestamps are written" in silent.why) == ("bad", True)
     assert check_timestamps(windows(False, False), windows(False, False)).verdict == "watch"
+    a_little_less = windows(False, False, expected=(0.79, 0.21))
+    assert check_timestamps(windows(False, False), a_little_less).verdict == "watch"
 
 
 def test_two_windows_tell_whether_timestamps_are_still_expected():

@@ -115,7 +115,7 @@ def check_timestamps(before: Sequence[TimedWindow], after: Sequence[TimedWindow]
         for name, figure in figures.items()
         if (figure.rise < 0 if LIMITS[name].falls else figure.rise > 0)
     ]
-    if not found and figures["timestamps"].after == 0:
+    if figures["timestamps"].before == figures["timestamps"].after == 0:
         found.append(("watch", "no window has well-formed timestamps, before and after"))
     verdict, why = gravest(found, "timestamps are written as before")
     return judged("timestamps", verdict, tuple(figures.values()), why)
