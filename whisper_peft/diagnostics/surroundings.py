@@ -21,7 +21,7 @@ _NEEDED_DISK_BYTES = 5 * 10**9
 """Free disk that a run with whisper-small, its checkpoints and its merged model fits in."""
 
 _NEEDED_MEMORY_BYTES = 2 * 2**30
-"""Free memory that the smallest runs take: whisper-base with LoRA, 1.83 GiB (docs/results/runs.md)."""
+"""Free memory for small runs: whisper-tiny with LoRA takes 1.4 to 2.2 GiB (docs/results/planner.md)."""
 
 _WRITTEN_BYTES = 32 * 2**20
 """What is written to see how fast the disk is: an adapter of whisper-large, about."""
