@@ -11,10 +11,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from whisper_peft.diagnostics.checks import Check
+from whisper_peft.diagnostics.checks import Attempt, Check
+from whisper_peft.diagnostics.remedies import remedy
 
 TIMEOUT_S = 60.0
 """What a group may take, its imports from a slow disk among it."""
@@ -28,25 +29,27 @@ _QUIET = {
 }
 
 
-def try_apart(group: str, names: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> list[Check]:
+def try_apart(group: str, attempts: Mapping[str, Attempt], *, timeout_s: float = TIMEOUT_S) -> list[Check]:
     """Try things of a group in another process, and after a crash the rest in one more.
 
     Args:
         group: A module beside this one, such as `codecs`.
-        names: Keys of its `ATTEMPTS`, in order.
+        attempts: Its `ATTEMPTS`.
         timeout_s: What each process may take.
     """
     checks: list[Check] = []
+    names = list(attempts)
     while len(checks) < len(names):
-        done, ended = _run(group, names[len(checks) :], timeout_s)
+        done, code, ended = _run(group, names[len(checks) :], timeout_s)
         checks += done
         if len(checks) < len(names):
-            checks.append(Check(names[len(checks)], False, ended, "reinstall the library that is named"))
+            name = names[len(checks)]
+            checks.append(Check(name, False, ended, remedy(attempts[name], code)))
     return checks
 
 
-def _run(group: str, names: Sequence[str], timeout_s: float) -> tuple[list[Check], str]:
-    """Return the checks that a process finished, and how it ended."""
+def _run(group: str, names: Sequence[str], timeout_s: float) -> tuple[list[Check], int | None, str]:
+    """Return the checks that a process finished, its exit code (None for one that hung), and how it ended."""
     command = [sys.executable, "-m", "whisper_peft.diagnostics.apart", group, *names]
     process = subprocess.Popen(
         command,
@@ -58,13 +61,13 @@ def _run(group: str, names: Sequence[str], timeout_s: float) -> tuple[list[Check
     )
     try:
         written, said = process.communicate(timeout=timeout_s)
-        ended = _ending(process.returncode, said)
+        code, ended = process.returncode, _ending(process.returncode, said)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         written, _ = process.communicate()
-        ended = f"no answer within {timeout_s:.0f} s"
+        code, ended = None, f"no answer within {timeout_s:.0f} s"
     lines = [line for line in written.splitlines() if line.startswith('{"name"')]
-    return [Check(**json.loads(line)) for line in lines], ended
+    return [Check(**json.loads(line)) for line in lines], code, ended
 
 
 def _ending(code: int, said: str) -> str:

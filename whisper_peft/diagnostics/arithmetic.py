@@ -73,12 +73,14 @@ def _multiply_quantised(name: str) -> str:
 
 _PRECISION_TODO = "leave model.precision at auto"
 _QUANTISED_TODO = "pip install --upgrade bitsandbytes"
+_ROUNDED = ("bitsandbytes", "set model.quantize to none")
+_HALVED = ("torch", "set model.precision to fp32")
 
 ATTEMPTS: Mapping[str, Attempt] = {
-    "fp32": Attempt(partial(_train_in, torch.float32), "reinstall torch"),
-    "bf16": Attempt(partial(_train_in, torch.bfloat16), _PRECISION_TODO),
-    "fp16": Attempt(partial(_train_in, torch.float16), _PRECISION_TODO),
-    "int8": Attempt(partial(_multiply_quantised, "int8"), _QUANTISED_TODO),
-    "nf4": Attempt(partial(_multiply_quantised, "nf4"), _QUANTISED_TODO),
+    "fp32": Attempt(partial(_train_in, torch.float32), "reinstall torch", "torch"),
+    "bf16": Attempt(partial(_train_in, torch.bfloat16), _PRECISION_TODO, *_HALVED),
+    "fp16": Attempt(partial(_train_in, torch.float16), _PRECISION_TODO, *_HALVED),
+    "int8": Attempt(partial(_multiply_quantised, "int8"), _QUANTISED_TODO, *_ROUNDED),
+    "nf4": Attempt(partial(_multiply_quantised, "nf4"), _QUANTISED_TODO, *_ROUNDED),
 }
 """By what `model.precision` and `model.quantize` call them."""

@@ -32,10 +32,19 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Something to try, which tells what it found or raises, and what to do where it does."""
+    """Something to try.
+
+    Attributes:
+        action: Tells what it found, or raises.
+        todo: What to do where it raises.
+        library: The distribution whose native code does the work in a process apart; empty where none does.
+        instead: What goes without that library; empty where nothing does.
+    """
 
     action: Callable[[], str]
     todo: str
+    library: str = ""
+    instead: str = ""
 
     def check(self, name: str) -> Check:
         """Try it, and return whether it works.

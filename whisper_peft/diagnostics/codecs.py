@@ -62,12 +62,13 @@ def _heard(waveform: Waveform) -> str:
 
 
 _SOUNDFILE_TODO = "pip install --upgrade soundfile"
+_CONVERTED = ("soundfile", "convert recordings to WAV")
 
 ATTEMPTS: Mapping[str, Attempt] = {
-    "flac": Attempt(partial(_by_soundfile, "FLAC", "PCM_16"), _SOUNDFILE_TODO),
-    "wav": Attempt(partial(_by_soundfile, "WAV", "PCM_16"), _SOUNDFILE_TODO),
-    "mp3": Attempt(partial(_by_soundfile, "MP3", None), _SOUNDFILE_TODO),
-    "ogg": Attempt(partial(_by_soundfile, "OGG", "VORBIS"), _SOUNDFILE_TODO),
-    "m4a": Attempt(_by_ffmpeg, "install ffmpeg with its aac coder"),
+    "flac": Attempt(partial(_by_soundfile, "FLAC", "PCM_16"), _SOUNDFILE_TODO, *_CONVERTED),
+    "wav": Attempt(partial(_by_soundfile, "WAV", "PCM_16"), _SOUNDFILE_TODO, "soundfile"),
+    "mp3": Attempt(partial(_by_soundfile, "MP3", None), _SOUNDFILE_TODO, *_CONVERTED),
+    "ogg": Attempt(partial(_by_soundfile, "OGG", "VORBIS"), _SOUNDFILE_TODO, *_CONVERTED),
+    "m4a": Attempt(_by_ffmpeg, "install ffmpeg with its aac coder", "audioread", _CONVERTED[1]),
 }
 """By the ending of their files."""

@@ -51,7 +51,7 @@ def _in_processes() -> Iterable[Check]:
     runtimes = [name for name in RUNTIMES if name != "whisper_peft"]
     with no_loading_bar(), ThreadPoolExecutor(min(usable_cores(), _MOST_AT_ONCE)) as pool:
         groups = [
-            pool.submit(try_apart, group, list(attempts))
+            pool.submit(try_apart, group, attempts)
             for group, attempts in (
                 ("arithmetic", arithmetic.ATTEMPTS),
                 ("codecs", codecs.ATTEMPTS),

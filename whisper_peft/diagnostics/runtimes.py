@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,11 +14,22 @@ from whisper_peft.deploy.formats import FORMATS
 from whisper_peft.deploy.parity import run_runtime
 from whisper_peft.deploy.runtimes import RUNTIMES, require
 from whisper_peft.diagnostics.checks import Attempt, Check
+from whisper_peft.diagnostics.remedies import remedy
 from whisper_peft.model.small_models import small_whisper
 from whisper_peft.types import SAMPLING_RATE, Utterance
 
 TIMEOUT_S = 60.0
 """What a runtime may take, its imports from a slow disk among it."""
+
+
+_NATIVE = {
+    "transformers": "torch",
+    "faster_whisper": "ctranslate2",
+    "whisper_cpp": "pywhispercpp",
+    "onnxruntime": "onnxruntime",
+    "openai_whisper": "torch",
+}
+"""The distribution whose native code each runtime computes with."""
 
 
 def try_runtime(runtime: str) -> Check:
@@ -25,8 +38,17 @@ def try_runtime(runtime: str) -> Check:
     Args:
         runtime: One of `RUNTIMES`.
     """
-    todo = f'pip install "{RUNTIMES[runtime].install}"'
-    return Attempt(lambda: _listen(runtime), todo).check(runtime.replace("_", "-"))
+    kind = RUNTIMES[runtime]
+    attempt = Attempt(
+        lambda: _listen(runtime),
+        f'pip install "{kind.install}"',
+        _NATIVE[runtime],
+        "export to another format",
+    )
+    check = attempt.check(runtime.replace("_", "-"))
+    if check.works or not all(map(find_spec, kind.libraries)):
+        return check
+    return replace(check, todo=remedy(attempt, None))
 
 
 def _listen(runtime: str) -> str:

@@ -78,8 +78,13 @@ def _add_on_worker() -> str:
 _SERVE_TODO = 'pip install "whisper-peft[serve]"'
 
 ATTEMPTS: Mapping[str, Attempt] = {
-    "server": Attempt(_serve, _SERVE_TODO),
-    "page": Attempt(_build_page, _SERVE_TODO),
-    "ray": Attempt(_add_on_worker, 'pip install "whisper-peft[cluster]", or use --workers 0'),
+    "server": Attempt(_serve, _SERVE_TODO, "uvicorn"),
+    "page": Attempt(_build_page, _SERVE_TODO, "gradio"),
+    "ray": Attempt(
+        _add_on_worker,
+        'pip install "whisper-peft[cluster]", or use --workers 0',
+        "ray",
+        "use label with --workers 0",
+    ),
 }
 """By what they are for."""

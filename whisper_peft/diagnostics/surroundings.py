@@ -10,6 +10,7 @@ from tempfile import NamedTemporaryFile
 
 import psutil
 import torch
+from huggingface_hub import constants, get_session, is_offline_mode
 
 from whisper_peft.diagnostics.checks import Attempt, Check
 from whisper_peft.measuring import Stopwatch, free_memory_bytes, usable_cores
@@ -86,7 +87,7 @@ def _write(folder: Path) -> str:
 
 def hub() -> Check:
     """Ask the Hub for an answer, unless it is switched off."""
-    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+    if is_offline_mode():
         return Check("Hub", False, "switched off by HF_HUB_OFFLINE", "unset it to download models and data")
     return Attempt(_reach_hub, "give model.name and data.source as folders, or use installed weights").check(
         "Hub"
@@ -94,7 +95,5 @@ def hub() -> Check:
 
 
 def _reach_hub() -> str:
-    from huggingface_hub import constants, get_session
-
     get_session().head(constants.ENDPOINT, timeout=_HUB_TIMEOUT_S)
     return f"{constants.ENDPOINT} answers"

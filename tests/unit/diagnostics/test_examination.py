@@ -2,6 +2,7 @@
 
 import json
 
+import huggingface_hub
 import pytest
 
 from whisper_peft.diagnostics import examination, surroundings
@@ -19,7 +20,7 @@ whisper-tiny.en whisper-base Hub [ctranslate2] [ggml] [onnx] [serve] [cluster] [
 def diagnosis(monkeypatch):
     """A diagnosis without the processes, which have tests of their own."""
     monkeypatch.setattr(
-        examination, "try_apart", lambda group, names: [Check(name, True, group) for name in names]
+        examination, "try_apart", lambda group, attempts: [Check(name, True, group) for name in attempts]
     )
     monkeypatch.setattr(
         examination, "try_runtime", lambda name: Check(name.replace("_", "-"), False, "gone", "get it")
@@ -47,8 +48,14 @@ def test_the_offline_switch_is_respected(diagnosis):
     assert checks(diagnosis)["Hub"].detail == "switched off by HF_HUB_OFFLINE"
 
 
+def test_the_switch_is_the_one_that_the_hub_library_reads(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # as TRANSFORMERS_OFFLINE=1 does
+    assert surroundings.hub().detail == "switched off by HF_HUB_OFFLINE"
+
+
 def test_a_hub_out_of_reach_is_told_with_what_to_do(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # the tests' own network is blocked
+    monkeypatch.setattr(surroundings, "is_offline_mode", lambda: False)  # the tests' own network is blocked
     found = surroundings.hub()
     assert not found.works
     assert "give model.name and data.source as folders" in found.todo

@@ -6,10 +6,11 @@ import errno
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
-from importlib.metadata import PackageNotFoundError
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,17 @@ import pytest
 import torch
 
 from whisper_peft.deploy import parity
-from whisper_peft.diagnostics import apart, arithmetic, codecs, libraries, services, surroundings
+from whisper_peft.deploy.runtimes import RUNTIMES
+from whisper_peft.diagnostics import (
+    apart,
+    arithmetic,
+    codecs,
+    libraries,
+    remedies,
+    runtimes,
+    services,
+    surroundings,
+)
 from whisper_peft.diagnostics.apart import try_apart
 from whisper_peft.diagnostics.checks import Attempt
 from whisper_peft.diagnostics.runtimes import try_runtime
@@ -66,16 +77,61 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_crash_and_a_hang_leave_the_other_checks_alone(group: str) -> None:
-    found = try_apart(group, ["first", "aborts", "prints", "hangs", "leaves", "last"], timeout_s=6)
+    names = ("first", "aborts", "prints", "hangs", "leaves", "last")
+    attempts = {name: Attempt(str, "", "bitsandbytes", "set model.quantize to none") for name in names}
+    found = try_apart(group, attempts, timeout_s=6)
     assert [check.works for check in found] == [True, False, True, False, False, True]
     assert "SIGABRT" in found[1].detail
     assert found[3].detail == "no answer within 6 s"
     assert found[4].detail == "ended with exit code 3"
-    assert all(check.todo for check in found if not check.works)
+    installed = (
+        f"bitsandbytes {version('bitsandbytes')} is damaged or does not suit this machine: pip install"
+    )
+    assert all(check.todo.startswith(installed) for check in found if not check.works)
+
+
+QUANTISED = Attempt(str, "", "bitsandbytes", "set model.quantize to none")
+
+
+@pytest.mark.parametrize(
+    ("code", "todo"),
+    [
+        (
+            -signal.SIGSEGV,
+            "bitsandbytes 0.50.2 is damaged or does not suit this machine: pip install --force-reinstall "
+            "--no-deps --no-cache-dir bitsandbytes==0.50.2; until that works, set model.quantize to none",
+        ),
+        (
+            -signal.SIGILL,
+            "bitsandbytes 0.50.2 is built for other processors: pip install 'bitsandbytes<0.50.2'; "
+            "until that works, set model.quantize to none",
+        ),
+        (-signal.SIGKILL, "the system ended it, mostly for want of memory: end other programs and try again"),
+    ],
+)
+def test_a_crash_names_the_library_its_version_and_what_to_type(
+    monkeypatch: pytest.MonkeyPatch, code: int, todo: str
+) -> None:
+    monkeypatch.setattr(remedies, "version", lambda name: "0.50.2")
+    assert remedies.remedy(QUANTISED, code) == todo
+
+
+def test_a_build_of_torch_is_installed_again_from_its_own_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remedies, "version", lambda name: "2.13.0+cpu")
+    todo = remedies.remedy(arithmetic.ATTEMPTS["fp32"], -signal.SIGSEGV)
+    assert todo.endswith("torch==2.13.0+cpu --index-url https://download.pytorch.org/whl/cpu")
+    assert remedies.remedy(arithmetic.ATTEMPTS["fp32"], -signal.SIGILL).endswith("pip install 'torch<2.13.0'")
+
+
+def test_whatever_runs_apart_names_a_library_that_is_installed() -> None:
+    groups = (arithmetic.ATTEMPTS, codecs.ATTEMPTS, services.ATTEMPTS)
+    libraries_tried = {attempt.library for attempts in groups for attempt in attempts.values()}
+    assert all(map(version, libraries_tried | {*runtimes._NATIVE.values()}))
+    assert runtimes._NATIVE.keys() == RUNTIMES.keys() - {"whisper_peft"}
 
 
 def test_the_arithmetic_of_this_machine_works() -> None:
-    found = try_apart("arithmetic", list(arithmetic.ATTEMPTS))
+    found = try_apart("arithmetic", arithmetic.ATTEMPTS)
     assert [check.name for check in found] == ["fp32", "bf16", "fp16", "int8", "nf4"]
     assert all(check.works for check in found), found
     assert "GFLOP/s" in found[0].detail
@@ -185,6 +241,7 @@ def test_a_runtime_that_crashes_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(parity.subprocess, "run", crash)
     found = try_runtime("transformers")
     assert "transformers crashed (SIGSEGV)" in found.detail
+    assert found.todo.startswith(f"torch {version('torch')} is damaged or does not suit this machine")
 
 
 def test_a_library_that_is_too_old_or_missing_is_named_with_its_remedy(
