@@ -1,7 +1,7 @@
 """LoRA on LibriSpeech: whisper-tiny.en, rank 32 on every linear layer.
 
-    accelerate launch recipes/lora_librispeech.py                       1000 steps, streamed from the Hub
-    accelerate launch recipes/lora_librispeech.py --data.source LibriSpeech                     one epoch
+    accelerate launch recipes/lora_librispeech.py                         # 1000 steps, streamed from the Hub
+    accelerate launch recipes/lora_librispeech.py --data.source LibriSpeech                       # one epoch
     torchrun --nproc_per_node 2 recipes/lora_librispeech.py --data.source LibriSpeech --train.max-steps 200
 
 `LibriSpeech` is an OpenSLR folder or tar. Its capitals are written as the base model would, which hears each
