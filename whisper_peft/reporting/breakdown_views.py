@@ -16,6 +16,9 @@ from whisper_peft.reporting.plots.interval_plots import (
 FEW = 5
 """Of fewer utterances an interval says little: resampling cannot know what was never drawn."""
 
+OPEN = 12
+"""Kinds of a dimension that are drawn and listed at once; the others, as of many speakers, are folded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heading:
@@ -80,6 +83,16 @@ class ShownDimension:
     plot: IntervalPlot
 
     @property
+    def open(self) -> tuple[Slice, ...]:
+        """What is drawn and listed at once."""
+        return self.slices[:OPEN]
+
+    @property
+    def folded(self) -> tuple[Slice, ...]:
+        """What is listed where a reader asks for it."""
+        return self.slices[OPEN:]
+
+    @property
     def has_few(self) -> bool:
         """Whether some kind has too few utterances to be sure of its interval."""
         return any(one.utterances < FEW for one in self.slices)
@@ -109,7 +122,7 @@ def dimensions(breakdown: Breakdown) -> Iterator[ShownDimension]:
     for name, heading in HEADINGS.items():
         if slices := breakdown.slices.get(name):
             path = f"{BREAKDOWN}.slices.{name}"
-            yield ShownDimension(name, heading, path, slices, interval_plot(heading.title, slices))
+            yield ShownDimension(name, heading, path, slices, interval_plot(heading.title, slices[:OPEN]))
 
 
 def confusion_tables(breakdown: Breakdown) -> Iterator[ShownConfusions]:

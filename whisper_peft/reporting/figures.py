@@ -112,6 +112,16 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def per_hundred(value: float) -> str:
+    """Print how many of something stand in a hundred words, with one decimal.
+
+    Example:
+        >>> per_hundred(4.4073), per_hundred(0.0)
+        ('4.4', '0.0')
+    """
+    return f"{value:.1f}"
+
+
 def memory(size_bytes: float) -> str:
     """Print bytes as MiB or GiB.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from whisper_peft.reporting.figures import number, whole_percent
+from whisper_peft.reporting.figures import per_hundred, whole_percent
 from whisper_peft.reporting.run_report import EvaluationRecord
 from whisper_peft.types import StyleProfile
 
@@ -48,10 +48,10 @@ STYLE_MEASURES = {
     "capitalised_words": StyleMeasure("Words with a capital", whole_percent, "of words have a capital"),
     "all_caps_words": StyleMeasure("Words in CAPITALS", whole_percent, "of words are in CAPITALS"),
     "commas_per_100_words": StyleMeasure(
-        "Commas in 100 words", number, "commas in 100 words", is_share=False
+        "Commas in 100 words", per_hundred, "commas in 100 words", is_share=False
     ),
     "digits_per_100_words": StyleMeasure(
-        "Digits in 100 words", number, "digits in 100 words", is_share=False
+        "Digits in 100 words", per_hundred, "digits in 100 words", is_share=False
     ),
 }
 """The fields of a style profile, in the order of a report."""
@@ -72,5 +72,5 @@ def _changes(before: StyleProfile, after: StyleProfile) -> list[str]:
     for field, measure in STYLE_MEASURES.items():
         then, now = getattr(before, field), getattr(after, field)
         if measure.moved(then, now):
-            found.append(f"{measure.printed(then)} -> {measure.printed(now)} {measure.told}")
+            found.append(f"{measure.printed(then)} to {measure.printed(now)} {measure.told}")
     return found

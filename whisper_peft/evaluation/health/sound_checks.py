@@ -117,7 +117,7 @@ def check_timestamps(before: Sequence[TimedWindow], after: Sequence[TimedWindow]
     ]
     if figures["timestamps"].before == figures["timestamps"].after == 0:
         found.append(("watch", "no window has well-formed timestamps, before and after"))
-    verdict, why = gravest(found, "timestamps are written as before")
+    verdict, why = gravest(found, "timestamps are written at least as well as before")
     return judged("timestamps", verdict, tuple(figures.values()), why)
 
 

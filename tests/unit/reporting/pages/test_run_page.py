@@ -204,6 +204,25 @@ def test_every_kind_of_error_is_on_the_page(run_folder: Path) -> None:
         assert why in page.text
 
 
+def test_of_many_speakers_the_first_are_drawn_and_the_others_folded(
+    make_run: Callable[..., Path], run_folder: Path
+) -> None:
+    evaluation = read_report(run_folder).evaluation
+    one = evaluation.breakdown.slices["speaker"][0]
+    speakers = tuple(replace(one, name=f"speaker {number}", utterances=number) for number in range(20))
+    many = replace(evaluation.breakdown, slices={"speaker": speakers})
+    page = render(make_run(evaluation=evaluation.model_copy(update={"breakdown": many})))
+    (drawn,) = [a["aria-label"] for tag, a in page.tags if tag == "svg" and "by speaker" in a["aria-label"]]
+    assert "speaker 11, " in drawn
+    assert "speaker 12, " not in drawn
+    before, folded = page.source.split("<summary>8 more</summary>")
+    assert [f'<th scope="row">{one.name}<' in before for one in speakers] == [True] * 12 + [False] * 8
+    for number in range(12, 20):
+        assert f'<th scope="row">speaker {number}<' in folded
+        path = f"evaluation.breakdown.slices.speaker.{number}.utterances"
+        assert page.value(path) == str(number)
+
+
 def test_rates_of_utterances_equal_the_predictions(run_folder: Path) -> None:
     rows = [json.loads(line) for line in (run_folder / "predictions.jsonl").read_text().splitlines()]
     scored = {f"{row['when']}/{row['id']}": row for row in rows}
