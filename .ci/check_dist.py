@@ -1,9 +1,12 @@
-"""Check what is published: `python .ci/check_dist.py dist build/wheel-from-tree`.
+"""Check what is published: `python .ci/check_dist.py dist build/wheel-from-tree [--publish]`.
 
-The first folder holds the sdist and the wheel built from it, the second the wheel built from the tree.
+The first folder holds the sdist and the wheel built from it, the second the wheel built from the tree. With
+`--publish` the repository must have an address too, which `[project.urls]` in pyproject.toml says.
 """
 
+import argparse
 import ast
+import re
 import sys
 import tarfile
 import zipfile
@@ -46,12 +49,18 @@ def parses(files: dict[str, bytes]) -> bool:
     return all(ast.parse(module, feature_version=(3, 11)) for module in modules)
 
 
-dist, from_tree = map(Path, sys.argv[1:])
+arguments = argparse.ArgumentParser()
+arguments.add_argument("dist", type=Path)
+arguments.add_argument("from_tree", type=Path)
+arguments.add_argument("--publish", action="store_true")
+asked = arguments.parse_args()
+dist = asked.dist
 wheel, sdist = wheel_in(dist), sdist_in(dist)
 info = next(name.partition("/")[0] for name in wheel if name.endswith(".dist-info/METADATA"))
 inside = {name for name in wheel if not name.startswith(info)}
 metadata = Metadata.from_email(wheel[f"{info}/METADATA"], validate=True)
 headers = BytesParser().parsebytes(wheel[f"{info}/METADATA"])
+repository = (metadata.project_urls or {})["Repository"]
 NEEDED = {
     "whisper_peft/py.typed",
     "whisper_peft/reporting/templates/report/errors.css",
@@ -61,7 +70,7 @@ NEEDED = {
 }
 KINDS = {".py", ".json", ".jsonl", ".html", ".css", ".js", ".typed", ".txt", ".ogg", ".md"}
 claims = {
-    "the wheel built from the sdist is that of the tree, byte for byte": wheel == wheel_in(from_tree),
+    "the wheel built from the sdist is that of the tree, byte for byte": wheel == wheel_in(asked.from_tree),
     "the wheel has the package, the recipes and the reference of the benchmark, and nothing else": inside
     == meant_for_the_wheel(),
     "py.typed, templates, JSON tables and the speech of the health check are in it": inside >= NEEDED,
@@ -70,7 +79,11 @@ claims = {
     "there are no files of kinds that nobody meant": {Path(name).suffix for name in inside} <= KINDS,
     "its modules are of Python 3.11": parses(wheel),
     "its long description is the README, as Markdown": headers["Description-Content-Type"] == "text/markdown"
-    and metadata.description == (ROOT / "README.md").read_text(encoding="utf-8"),
+    and (metadata.description or "").replace(f"]({repository}/blob/main/", "](")
+    == (ROOT / "README.md").read_text(encoding="utf-8"),
+    "no link in it leads into a folder that its reader does not have": not re.findall(
+        r"\]\((?!https://|#)", metadata.description or ""
+    ),
     "the command is offered": b"whisper-peft = whisper_peft.cli:main" in wheel[f"{info}/entry_points.txt"],
     "the sdist has what the wheel, the tests and the documentation are made of": {
         "pyproject.toml",
@@ -89,6 +102,10 @@ claims = {
     "they are small": sum(path.stat().st_size for path in dist.glob("*.whl")) < MOST_WHEEL_BYTES
     and sum(path.stat().st_size for path in dist.glob("*.tar.gz")) < MOST_SDIST_BYTES,
 }
+if asked.publish:
+    claims["the repository has an address, and not OWNER's (pyproject.toml, [project.urls])"] = (
+        "/OWNER/" not in repository
+    )
 for claim, holds in claims.items():
     print(f"{'ok    ' if holds else 'FAILED'} {claim}")
 if inside != meant_for_the_wheel():

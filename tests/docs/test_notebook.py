@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -95,11 +96,17 @@ def test_what_only_colab_has_is_asked_for_once():
     assert all("ON_COLAB" in source for source in sources if "%pip" in source or "%tensorboard" in source)
 
 
-def test_readme_and_notebook_name_the_same_file():
-    badge = (
-        f"https://colab.research.google.com/github/OWNER/whisper_peft/blob/main/{NOTEBOOK.relative_to(ROOT)}"
+def test_readme_notebook_and_pypi_lead_to_the_repository_that_pyproject_names():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    repository = project["project"]["urls"]["Repository"]
+    (links,) = project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]
+    assert links["replacement"] == f"]({repository}/blob/main/"
+    page = repository.replace("https://", "https://colab.research.google.com/").replace(
+        "github.com", "github"
     )
+    badge = f"]({page}/blob/main/{NOTEBOOK.relative_to(ROOT)})"
     assert badge in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f'git+{repository}"\n' in f"{settings_cell(stored()).source}\n"
 
 
 def test_it_runs_from_top_to_bottom(run_on):
