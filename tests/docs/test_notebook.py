@@ -4,6 +4,7 @@ It runs as after a disconnect: a first session was killed in training, and all c
 """
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.docs.pages import PAGES
 from whisper_peft.errors import RefusedExportError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +109,8 @@ def test_readme_notebook_and_pypi_lead_to_the_repository_that_pyproject_names():
     badge = f"]({page}/blob/main/{NOTEBOOK.relative_to(ROOT)})"
     assert badge in (ROOT / "README.md").read_text(encoding="utf-8")
     assert f'git+{repository}"\n' in f"{settings_cell(stored()).source}\n"
+    pages = "".join(page.read_text(encoding="utf-8") for page in (*PAGES, NOTEBOOK))
+    assert {*re.findall(r"https://github\.com/[\w-]+/whisper_peft", pages)} == {repository}
 
 
 def test_it_runs_from_top_to_bottom(run_on):
