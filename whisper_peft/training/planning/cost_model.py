@@ -14,7 +14,6 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any, TypeAlias
 
-from whisper_peft.measuring import limit_kernel_cache
 from whisper_peft.model.blueprint import Blueprint
 from whisper_peft.training.planning.machine_speed import MachineSpeed
 from whisper_peft.training.planning.memory_model import encoding, gradients, kept_for_backward, projection
@@ -26,9 +25,12 @@ Terms: TypeAlias = Mapping[str, float]
 
 COSTS_FILE = "measured_costs.json"
 
+KERNEL_CACHE = 1024
+"""Kernels that oneDNN keeps, one for each shape it met (ONEDNN_PRIMITIVE_CACHE_CAPACITY). In bf16 on a CPU
+every product is one of them."""
+
 KERNELS_PER_CLIP, KERNELS_PER_STEP = 12, 40
-"""Shapes that are new with a clip (two attentions, forward and backward) and with a step's sum of rows; in
-bf16 on a CPU oneDNN makes a kernel for each."""
+"""Shapes that are new with a clip (two attentions, forward and backward) and with a step's sum of rows."""
 
 ADAM_BYTES = {"adamw": 12, "adamw-8bit": 6}
 """Gradient and two moments of each weight that learns."""
@@ -135,7 +137,7 @@ def step_terms(
     if arithmetic.attends_plainly:
         clips = sum(len(load.windows) for load in parts) / len(loads)
         met = steps * (KERNELS_PER_CLIP * clips + KERNELS_PER_STEP)
-        terms["kernels"] = min(limit_kernel_cache(), met)
+        terms["kernels"] = min(KERNEL_CACHE, met)
     return terms
 
 
@@ -173,7 +175,7 @@ def scoring_terms(
         f"heard {arithmetic.precision} {_copies(arithmetic)}": float(max(heard, written)),
     }
     if arithmetic.attends_plainly:
-        kernels = max(kernels, limit_kernel_cache())
+        kernels = max(kernels, KERNEL_CACHE / 4)
     return {**terms, "kernels": kernels} if kernels else terms
 
 

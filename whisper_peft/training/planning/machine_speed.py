@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from whisper_peft.measuring import fastest_run, limit_kernel_cache
+from whisper_peft.measuring import fastest_run
 
 PRODUCT_WIDTH = 1024
 """Width of the square factors that are multiplied; on CPUs 512 and 2048 came within 4 % of it."""
@@ -37,7 +37,6 @@ def measure_speed(precision: str, device: torch.device, *, seconds: float = 0.1)
         >>> measure_speed("fp32", torch.device("cpu"), seconds=0.01).products_per_second > 1e8
         True
     """
-    limit_kernel_cache()
     wide = (PRODUCT_WIDTH, PRODUCT_WIDTH)
     left, right = (torch.randn(wide, device=device).to(DTYPES[precision]) for _ in range(2))
 
