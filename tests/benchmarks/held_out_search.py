@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from whisper_peft.evaluation.evaluator import evaluate_utterances
 from whisper_peft.evaluation.scoring import Counts, paired_interval
 from whisper_peft.model.adapters.scales import scaled
 from whisper_peft.model.loading import Whisper
-from whisper_peft.pipeline.runs.restoring import TRANSCRIPTS_FILE
+from whisper_peft.pipeline.runs.transcript_store import take_over_transcripts
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import DataSection, EvalSection, Recipe
 from whisper_peft.reporting.figures import percent, points
@@ -175,16 +174,11 @@ def trained(search: Search, trial: str) -> Path:
     run = search.folder / "runs" / trial
     if (run / "adapter").is_dir():
         return run
-    run.mkdir(parents=True, exist_ok=True)
-    shared = search.folder / TRANSCRIPTS_FILE
-    if shared.is_file() and not (run / TRANSCRIPTS_FILE).is_file():
-        shutil.copyfile(shared, run / TRANSCRIPTS_FILE)
+    take_over_transcripts(run, run.parent.glob("*"))
     fields = {**search.base, **search.trials[trial]}
     if "data.mix" in fields:
         fields["data.mix"] = [word.replace("REPLAY", search.replay) for word in fields["data.mix"]]
     finetune(apply_overrides(Recipe(), {"name": trial, **fields}), output_dir=run, resume="auto")
-    if (run / TRANSCRIPTS_FILE).is_file():
-        shutil.copyfile(run / TRANSCRIPTS_FILE, shared)
     return run
 
 

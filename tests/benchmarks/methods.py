@@ -141,14 +141,16 @@ def run_one(folder: Path, key: str, speech: Path) -> None:
 
 def _finetune(cell: Cell, folder: Path, speech: Path) -> dict[str, Any]:
     from whisper_peft import finetune
+    from whisper_peft.pipeline.runs.transcript_store import take_over_transcripts
     from whisper_peft.recipe.overrides import apply_overrides
     from whisper_peft.recipe.sections import Recipe
     from whisper_peft.reporting.json_lines import read_predictions
 
     shutil.rmtree(folder, ignore_errors=True)
+    take_over_transcripts(folder, (folder.parent / one.key for one in cells() if _listens_alike(one, cell)))
     data = {**_data(cell.corpus, speech), "mix": (_scored_only(OTHER[cell.corpus], speech),)}
     recipe = apply_overrides(Recipe(name=cell.key), {**COMMON, "data": data, "train.seed": cell.seed})
-    report = finetune(apply_overrides(recipe, cell.overrides), output_dir=folder).report
+    report = finetune(apply_overrides(recipe, cell.overrides), output_dir=folder, resume="auto").report
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     (folder / "report.html").unlink(missing_ok=True)
     scored = {cell.corpus: None, OTHER[cell.corpus]: OTHER[cell.corpus]}
@@ -159,6 +161,13 @@ def _finetune(cell: Cell, folder: Path, speech: Path) -> dict[str, Any]:
         "cost": report["cost"],
         "meta": report["meta"],
     }
+
+
+def _listens_alike(one: Cell, cell: Cell) -> bool:
+    """Tell whether two cells restore the same text: by the same base, of the same corpus."""
+    return one.corpus == cell.corpus and one.overrides.get("model.quantize") == cell.overrides.get(
+        "model.quantize"
+    )
 
 
 def _evaluate(cell: Cell, speech: Path) -> dict[str, Any]:

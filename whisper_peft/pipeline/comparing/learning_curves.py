@@ -15,6 +15,7 @@ from whisper_peft.errors import RecipeError, StorageError
 from whisper_peft.evaluation.resampling import percentile_interval, resampled_rates
 from whisper_peft.pipeline.runs.finetuning import finetune
 from whisper_peft.pipeline.runs.run_folder import RECIPE_FILE, differences
+from whisper_peft.pipeline.runs.transcript_store import take_over_transcripts
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.overrides import apply_overrides, given_overrides
 from whisper_peft.recipe.sections import Recipe
@@ -131,6 +132,7 @@ def _run(recipe: Recipe, share: float, seed: int, folder: Path, *, scores_before
     }
     wanted = apply_overrides(recipe, fields)
     if not is_finished(place, wanted):
+        take_over_transcripts(place, folder.glob("share-*"))
         finetune(wanted, resume="auto")
     return _read(share, place)
 

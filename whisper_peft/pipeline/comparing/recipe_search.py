@@ -14,6 +14,7 @@ from whisper_peft.errors import RecipeError, StorageError, TrainingError
 from whisper_peft.pipeline.comparing.learning_curves import is_finished
 from whisper_peft.pipeline.comparing.search_space import Dimension, dimensions, overrides_of
 from whisper_peft.pipeline.runs.finetuning import finetune
+from whisper_peft.pipeline.runs.transcript_store import take_over_transcripts
 from whisper_peft.recipe.catalog import resolve_recipe
 from whisper_peft.recipe.overrides import apply_overrides, given_overrides
 from whisper_peft.recipe.paths import with_absolute_paths
@@ -176,11 +177,10 @@ class Searching:
             return event.result is not None and bool(trial.should_prune())
 
         try:
-            if (
-                not is_finished(folder, wanted)
-                and finetune(wanted, resume="auto", callbacks=(listen,)).interrupted
-            ):
-                raise KeyboardInterrupt(f"stopped in {folder}; the same command goes on there")
+            if not is_finished(folder, wanted):
+                take_over_transcripts(folder, folder.parent.glob("*"))
+                if finetune(wanted, resume="auto", callbacks=(listen,)).interrupted:
+                    raise KeyboardInterrupt(f"stopped in {folder}; the same command goes on there")
         except TrainingError as error:
             trial.set_user_attr("error", str(error))
             self.study.tell(trial, state=State.FAIL)

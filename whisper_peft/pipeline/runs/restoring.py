@@ -29,15 +29,13 @@ from whisper_peft.measuring import StageClock
 from whisper_peft.model.loading import Whisper
 from whisper_peft.pipeline.runs.checked_stream import CheckedStream
 from whisper_peft.pipeline.runs.speech import TrainingRows
-from whisper_peft.pipeline.runs.transcript_store import TranscriptStore, describe_base
+from whisper_peft.pipeline.runs.transcript_store import TRANSCRIPTS_FILE, TranscriptStore, describe_base
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.reporting.console.progress import EvalProgress
 from whisper_peft.training.encoder_cache import RecordingDigests
 from whisper_peft.training.plan import TrainingPlan
 from whisper_peft.training.processes import on_main_process
 from whisper_peft.types import MAX_LABEL_TOKENS, SAMPLING_RATE, WINDOW_S, Segment, Utterance
-
-TRANSCRIPTS_FILE = "base_transcripts.jsonl"
 
 
 @dataclass

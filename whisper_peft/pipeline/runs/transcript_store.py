@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import torch
 
 from whisper_peft.model.loading import Whisper
 from whisper_peft.reporting.run_report import write_text
+
+TRANSCRIPTS_FILE = "base_transcripts.jsonl"
 
 MOST_KEPT = 500_000
 """Transcripts that are kept, of about 300 bytes each: what comes later is heard anew in each epoch."""
@@ -58,6 +62,24 @@ class TranscriptStore:
             rows = [{"recording": recording, "text": text} for recording, text in new.items()]
             with self.path.open("a", encoding="utf-8") as file:
                 file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def take_over_transcripts(folder: Path, earlier: Iterable[Path]) -> None:
+    """Let a run begin with what the base wrote in earlier runs of the same speech, that with the most.
+
+    Nothing happens where the run has transcripts, or none of the others. What another base wrote is dropped
+    when the run opens them.
+
+    Args:
+        folder: The run folder; it is made where it is missing.
+        earlier: Other run folders.
+    """
+    found = [path for run in earlier if (path := run / TRANSCRIPTS_FILE).is_file()]
+    if not found or (folder / TRANSCRIPTS_FILE).exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    most = max(found, key=lambda path: (path.stat().st_size, path))
+    shutil.copyfile(most, folder / TRANSCRIPTS_FILE)
 
 
 def describe_base(whisper: Whisper) -> str:

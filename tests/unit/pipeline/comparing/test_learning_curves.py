@@ -11,6 +11,7 @@ from whisper_peft import Recipe, learning_curve
 from whisper_peft.errors import RecipeError, StorageError
 from whisper_peft.pipeline.comparing import learning_curves
 from whisper_peft.pipeline.comparing.learning_curves import CurveRun, curve_of
+from whisper_peft.pipeline.runs import restoring
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.reporting.run_report import (
     DataRecord,
@@ -89,8 +90,16 @@ def test_shares_that_make_no_curve_are_refused(shares, said):
 
 def test_a_curve_on_real_speech_goes_on_without_running_twice(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
-    recipe = apply_overrides(Recipe(), FIELDS)
+    heard, listen = [], restoring.generate_transcripts
+
+    def counted(whisper, waveforms, **told):
+        heard.extend(waveforms)
+        return listen(whisper, waveforms, **told)
+
+    monkeypatch.setattr(restoring, "generate_transcripts", counted)
+    recipe = apply_overrides(Recipe(), FIELDS | {"data.text_case": "restore", "train.batch_size": 12})
     curve = learning_curve(recipe, shares=(0.3, 1.0), output_dir=tmp_path / "curve")
+    assert len(heard) == 24
     assert [point.utterances for point in curve.points] == [8, 24]
     assert curve.untuned_wer is not None
     assert (tmp_path / "curve/learning_curve.svg").read_text().startswith("<?xml")

@@ -13,6 +13,7 @@ from whisper_peft.errors import RecipeError, StorageError
 from whisper_peft.pipeline.comparing import recipe_search
 from whisper_peft.pipeline.comparing.recipe_search import Searching
 from whisper_peft.pipeline.comparing.search_space import dimensions, overrides_of
+from whisper_peft.pipeline.runs.transcript_store import TRANSCRIPTS_FILE
 from whisper_peft.recipe.overrides import apply_overrides
 from whisper_peft.recipe.sections import MixedSource
 from whisper_peft.recipe.yaml_files import read_recipe
@@ -48,7 +49,7 @@ def runs(monkeypatch):
         for step in (2, 4):
             event = SimpleNamespace(result=SimpleNamespace(wer=rate), step=step)
             stopped = any(callback(event) for callback in callbacks)
-        recipe.output_dir.mkdir(parents=True)
+        recipe.output_dir.mkdir(parents=True, exist_ok=True)
         reports[recipe.output_dir] = report(rate, "callback" if stopped else "max_steps")
         return SimpleNamespace(interrupted=False)
 
@@ -94,6 +95,22 @@ def test_a_search_goes_on_and_counts_what_was_tried(recipe, runs, tmp_path):
     assert len(runs) == 3
     assert [one.number for one in found.trials] == [0, 1, 2]
     assert len({str(one.values) for one in found.trials}) == 3
+
+
+def test_later_trials_begin_with_what_the_base_wrote_in_the_first(recipe, runs, tmp_path, monkeypatch):
+    train = recipe_search.finetune
+
+    def finetune(recipe, **words):
+        file = recipe.output_dir / TRANSCRIPTS_FILE
+        found.append(file.read_text() if file.exists() else None)
+        done = train(recipe, **words)
+        file.write_text("heard")
+        return done
+
+    found = []
+    monkeypatch.setattr(recipe_search, "finetune", finetune)
+    search(recipe, trials=3, output_dir=tmp_path)
+    assert found == [None, "heard", "heard"]
 
 
 def test_a_trial_that_was_running_when_it_was_stopped_runs_again_first(recipe, runs, tmp_path, monkeypatch):

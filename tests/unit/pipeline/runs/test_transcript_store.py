@@ -1,7 +1,11 @@
 """Transcripts are kept by what a recording holds, and never those of another model."""
 
 from whisper_peft.pipeline.runs import transcript_store
-from whisper_peft.pipeline.runs.transcript_store import TranscriptStore
+from whisper_peft.pipeline.runs.transcript_store import (
+    TRANSCRIPTS_FILE,
+    TranscriptStore,
+    take_over_transcripts,
+)
 
 
 def test_what_was_kept_is_found_by_another_process(tmp_path):
@@ -41,3 +45,23 @@ def test_memory_is_bounded(tmp_path, monkeypatch):
     store.keep({"a": "1", "b": "2", "c": "3"})
     store.keep({"d": "4"})
     assert [store.find(name) for name in "abcd"] == ["1", "2", None, None]
+
+
+def test_a_run_begins_with_what_the_longest_of_the_earlier_ones_heard(tmp_path):
+    for name, heard in {"one": {"a": "One."}, "two": {"a": "One.", "b": "Two."}, "none": {}}.items():
+        (tmp_path / name).mkdir()
+        if heard:
+            TranscriptStore(tmp_path / name / TRANSCRIPTS_FILE, "base").keep(heard)
+    new = tmp_path / "trials" / "new"
+    take_over_transcripts(new, tmp_path.iterdir())
+    store = TranscriptStore(new / TRANSCRIPTS_FILE, "base")
+    assert (store.find("a"), store.find("b")) == ("One.", "Two.")
+    store.keep({"c": "Three."})
+    assert TranscriptStore(tmp_path / "two" / TRANSCRIPTS_FILE, "base").find("c") is None
+    take_over_transcripts(new, [tmp_path / "one"])
+    assert TranscriptStore(new / TRANSCRIPTS_FILE, "base").find("c") == "Three."
+
+
+def test_where_nothing_was_heard_no_folder_is_made(tmp_path):
+    take_over_transcripts(tmp_path / "new", [tmp_path / "missing"])
+    assert not (tmp_path / "new").exists()
