@@ -16,7 +16,7 @@ from whisper_peft.reporting.plots.interval_plots import (
 FEW = 5
 """Of fewer utterances an interval says little: resampling cannot know what was never drawn."""
 
-OPEN = 12
+MOST_DRAWN = 12
 """Kinds of a dimension that are drawn and listed at once; the others, as of many speakers, are folded."""
 
 
@@ -83,14 +83,14 @@ class ShownDimension:
     plot: IntervalPlot
 
     @property
-    def open(self) -> tuple[Slice, ...]:
+    def drawn(self) -> tuple[Slice, ...]:
         """What is drawn and listed at once."""
-        return self.slices[:OPEN]
+        return self.slices[:MOST_DRAWN]
 
     @property
     def folded(self) -> tuple[Slice, ...]:
         """What is listed where a reader asks for it."""
-        return self.slices[OPEN:]
+        return self.slices[MOST_DRAWN:]
 
     @property
     def has_few(self) -> bool:
@@ -122,7 +122,8 @@ def dimensions(breakdown: Breakdown) -> Iterator[ShownDimension]:
     for name, heading in HEADINGS.items():
         if slices := breakdown.slices.get(name):
             path = f"{BREAKDOWN}.slices.{name}"
-            yield ShownDimension(name, heading, path, slices, interval_plot(heading.title, slices[:OPEN]))
+            plot = interval_plot(heading.title, slices[:MOST_DRAWN])
+            yield ShownDimension(name, heading, path, slices, plot)
 
 
 def confusion_tables(breakdown: Breakdown) -> Iterator[ShownConfusions]:
