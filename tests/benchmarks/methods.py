@@ -1,14 +1,15 @@
 """What each way of adapting tiny.en reaches and costs: one factor at a time around the default LoRA.
 
-    python tests/benchmarks/methods.py run FOLDER --speech SPEECH [--most 5] [--only ia3]
-    python tests/benchmarks/methods.py table FOLDER > table.md
+    python tests/benchmarks/methods.py run RUNS --speech SPEECH [--most 5] [--only ia3]
+    python tests/benchmarks/methods.py table > table.md
     python tests/benchmarks/methods.py list
 
 `SPEECH` holds `accented` and `librispeech/LibriSpeech`. Each cell is one epoch in a process of its own,
 scored at cut context on the test speakers of what it learned, and on the other corpus, which tells what it
-forgot. Its figures become FOLDER/cells/NAME.json (blocks run, train, evaluation, cost and meta, with each
-utterance's errors), its run FOLDER/runs/NAME, for `whisper-peft compare`. `run` goes on where it was stopped;
-a cell that fails keeps its error, until its file is deleted. The table lists what was not run.
+forgot. Its run becomes RUNS/NAME, for `whisper-peft compare`, its figures docs/results/methods/NAME.json (or
+`--cells FOLDER`): blocks run, train, evaluation, cost and meta, with each utterance's errors. `run` goes on
+with the cells that have no such file; one that failed keeps its error, until its file is deleted. The table
+lists what was not run.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from whisper_peft.evaluation.resampling import percentile_interval, resampled_rates
 from whisper_peft.reporting.figures import count, duration, memory, percent, points
 
+CELLS = Path(__file__).parents[2] / "docs" / "results" / "methods"
 CORPORA = {
     "accented": {"source": "accented", "train": "train", "eval": "test"},
     "librispeech": {"source": "librispeech/LibriSpeech", "train": "train-clean-100", "eval": "heldout-clean"},
@@ -72,6 +74,8 @@ FACTORS: dict[str, dict[str, Any]] = {
     "LoRA, attention": {"adapter.targets": "attention"},
     "full, learning rate 1e-5": METHODS["full"] | {"train.learning_rate": 1e-5},
     "full, learning rate 1e-4": METHODS["full"] | {"train.learning_rate": 1e-4},
+    "DoRA, learning rate 1e-4": METHODS["DoRA"] | {"train.learning_rate": 1e-4},
+    "EVA, learning rate 1e-4": METHODS["EVA"] | {"train.learning_rate": 1e-4},
     "PiSSA, learning rate 1e-4": METHODS["PiSSA"] | {"train.learning_rate": 1e-4},
     "rsLoRA, learning rate 1e-4": METHODS["rsLoRA"] | {"train.learning_rate": 1e-4},
     "AdaLoRA, learning rate 3e-3": METHODS["AdaLoRA"] | {"train.learning_rate": 3e-3},
@@ -113,13 +117,14 @@ def cells() -> Iterator[Cell]:
         yield Cell(corpus, name, seed, (METHODS | FACTORS).get(name, {}))
 
 
-def run(folder: Path, speech: Path, most: int, only: str) -> None:
-    """Run the cells that have no file yet, each in a process of its own."""
-    (folder / "cells").mkdir(parents=True, exist_ok=True)
+def run(folder: Path, runs: Path, speech: Path, most: int, only: str) -> None:
+    """Run the cells that have no file in a folder yet, each in a process of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = [cell for cell in cells() if only.lower() in cell.key.lower()]
     waiting = [cell for cell in wanted if not _file(folder, cell).exists()]
     for cell in waiting[:most]:
-        words = [sys.executable, __file__, "one", str(folder), cell.key, "--speech", str(speech)]
+        words = [sys.executable, __file__, "one", str(runs), cell.key]
+        words += ["--speech", str(speech), "--cells", str(folder)]
         began = time.monotonic()
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode < 0:  # killed: it is not the cell's fault, and it runs another time
@@ -131,11 +136,11 @@ def run(folder: Path, speech: Path, most: int, only: str) -> None:
         print(f"{cell.key}: {duration(time.monotonic() - began)}{ended}", flush=True)
 
 
-def run_one(folder: Path, key: str, speech: Path) -> None:
+def run_one(folder: Path, runs: Path, key: str, speech: Path) -> None:
     """Train and score one cell, and write its file."""
     cell = next(cell for cell in cells() if cell.key == key)
     is_untuned = cell.name == UNTUNED
-    result = _evaluate(cell, speech) if is_untuned else _finetune(cell, folder / "runs" / key, speech)
+    result = _evaluate(cell, speech) if is_untuned else _finetune(cell, runs / key, speech)
     _write(folder, cell, {"run": _run_block(cell), **result})
 
 
@@ -205,13 +210,15 @@ def _run_block(cell: Cell) -> dict[str, Any]:
 
 
 def _file(folder: Path, cell: Cell) -> Path:
-    return folder / "cells" / f"{cell.key}.json"
+    return folder / f"{cell.key}.json"
 
 
 def _write(folder: Path, cell: Cell, content: Mapping[str, Any]) -> None:
+    """Write a cell's file, a block in a line."""
     path = _file(folder, cell)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    blocks = [f"{json.dumps(name)}: {json.dumps(block)}" for name, block in content.items()]
+    partial.write_text("{" + ",\n ".join(blocks) + "}\n", encoding="utf-8")
     partial.replace(path)
 
 
@@ -225,9 +232,19 @@ def table(folder: Path) -> str:
         lines += ["", f"## Learned from {corpus}", "", _line(_headings(corpus, other)), _line(["---"] * 8)]
         base = found[DEFAULT]
         lines += [_line(_row(name, seeds, corpus, base)) for name, seeds in found.items() if seeds]
-    left = [cell.key for cell in cells() if not _file(folder, cell).exists()]
-    lines += ["", f"Not run ({len(left)}): {', '.join(left) or 'none'}."]
-    return "\n".join(lines).lstrip()
+    return "\n".join([*lines, *_not_run(folder)]).lstrip()
+
+
+def _not_run(folder: Path) -> Iterator[str]:
+    """Yield a line for each corpus of which cells are missing, with their seeds."""
+    left: dict[str, dict[str, list[str]]] = {}
+    for cell in cells():
+        if not _file(folder, cell).exists():
+            left.setdefault(cell.corpus, {}).setdefault(cell.name, []).append(str(cell.seed))
+    for corpus, names in left.items():
+        listed = "; ".join(f"{name} ({', '.join(seeds)})" for name, seeds in names.items())
+        yield ""
+        yield f"Not run on {corpus} ({sum(map(len, names.values()))} cells), with their seeds: {listed}."
 
 
 def _headings(corpus: str, other: str) -> list[str]:
@@ -299,23 +316,25 @@ def main() -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     for name in ("run", "one", "table", "list"):
         action = actions.add_parser(name)
-        if name != "list":
-            action.add_argument("folder", type=Path)
+        if name in ("run", "one"):
+            action.add_argument("runs", type=Path)
         if name == "one":
             action.add_argument("key")
         if name in ("run", "one"):
             action.add_argument("--speech", type=Path, required=True)
+        if name != "list":
+            action.add_argument("--cells", type=Path, default=CELLS, help="where the figures are kept")
         if name == "run":
             action.add_argument("--most", type=int, default=10_000, help="cells to run at most")
             action.add_argument("--only", default="", help="part of a cell's name")
     words = parser.parse_args()
     match words.action:
         case "run":
-            run(words.folder, words.speech, words.most, words.only)
+            run(words.cells, words.runs, words.speech, words.most, words.only)
         case "one":
-            run_one(words.folder, words.key, words.speech)
+            run_one(words.cells, words.runs, words.key, words.speech)
         case "table":
-            print(table(words.folder))
+            print(table(words.cells))
         case _:
             print("\n".join(cell.key for cell in cells()))
 

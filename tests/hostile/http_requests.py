@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import pickle
+import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -74,6 +75,7 @@ def hostile_requests(
     """Return the requests for a server of one model with the given limits."""
     speech = wav(np.sin(np.arange(16_000) / 20) * 0.1)
     long = int(max_duration_s) + 10
+    by_ffmpeg = 400 if shutil.which("ffmpeg") else 415
 
     def form(name: str, status: int, file: bytes | None = speech, **fields: str) -> HostileRequest:
         path = fields.pop("path", TRANSCRIPTIONS)
@@ -102,8 +104,8 @@ def hostile_requests(
         form("samples far over full scale", 400, wav(np.full(9_000, 1e30), subtype="DOUBLE")),
         form("a flac of much silence", 413, flac(np.zeros(long * 16_000, np.int16))),
         form("a long recording at 2 kHz", 413, wav(np.zeros(long * 2_000), 2_000, "PCM_U8")),
-        form("an m4a of garbage", 400, bytes(4) + b"ftypM4A " + np.random.default_rng(1).bytes(9_000)),
-        form("a webm of garbage", 400, b"\x1aE\xdf\xa3" + np.random.default_rng(2).bytes(9_000)),
+        form("an m4a of garbage", by_ffmpeg, bytes(4) + b"ftypM4A " + np.random.default_rng(1).bytes(9_000)),
+        form("a webm of garbage", by_ffmpeg, b"\x1aE\xdf\xa3" + np.random.default_rng(2).bytes(9_000)),
         form("a tag without an mp3", 415, b"ID3\x04\0\0\0\0\0\0" + bytes(2_000)),
     ]
     fields = [
