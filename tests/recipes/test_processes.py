@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,12 @@ def test_several_processes_take_the_steps_of_one_with_the_batch_of_all(launch, p
     assert launch.losses("all") == pytest.approx(launch.losses("one"), rel=1e-4)
     for when in ("before", "after"):
         assert several["evaluation"][when]["wer"] == one["evaluation"][when]["wer"]
+
+
+def test_a_verb_runs_in_several_processes(launch):
+    module = (*launcher(2), "-m", "whisper_peft", "finetune")
+    launch(Path("lora-librispeech"), "verb", "--train.max-steps", "1", launcher=module)
+    assert launch.report("verb")["train"]["world_size"] == 2
 
 
 def test_fewer_processes_than_asked_for_stop_with_a_sentence(launch):

@@ -409,6 +409,13 @@ def test_version_is_printed(capsys):
     assert capsys.readouterr().out == f"whisper-peft {whisper_peft.__version__}\n"
 
 
+def test_the_package_runs_as_a_module():
+    words = [sys.executable, "-m", "whisper_peft", "recipes", "show", "dmo"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "did you mean demo?" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "unbuffered", "code"),
     [
