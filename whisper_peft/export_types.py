@@ -21,7 +21,8 @@ class ParityRow:
 
     `equal` is the fraction of clips whose transcripts are the same character for character, and `rtfx` how
     many seconds of audio one second transcribes. `max_logit_difference` is None where the runtime shows no
-    logits.
+    logits. `wer_change` is the WER less the model's own at 30 s on the same clips, a fraction, and
+    `wer_change_interval` its paired 95 % interval over the clips.
     `context` is `30 s` or `short`, the encoder hearing each clip alone. `weights_identical` tells whether
     reading the file back gives the written weights to the bit; None where the quantisation rounds them.
     `refused` says why the export was set aside; None for one that was accepted.
@@ -41,6 +42,8 @@ class ParityRow:
     differing: tuple[DifferingTranscript, ...]
     max_logit_difference: float | None
     weights_identical: bool | None
+    wer_change: float = 0.0
+    wer_change_interval: tuple[float, float] = (0.0, 0.0)
     context: str = "30 s"
     refused: str | None = None
 

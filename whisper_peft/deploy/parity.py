@@ -20,7 +20,7 @@ from whisper_peft.deploy.runtime_values import RuntimeAnswer, RuntimeRequest
 from whisper_peft.deploy.runtimes import RUNTIMES, require
 from whisper_peft.errors import ExportError
 from whisper_peft.evaluation.normalizers import get_normalizer
-from whisper_peft.evaluation.scoring import score
+from whisper_peft.evaluation.scoring import Scores, paired_interval, score
 from whisper_peft.export_types import DifferingTranscript, ParityRow
 from whisper_peft.model.adapters.folders import find_adapter_folder
 from whisper_peft.types import SAMPLING_RATE
@@ -196,6 +196,8 @@ def _row(
 ) -> ParityRow:
     answer, logits = found
     differing = differing_transcripts(reference, answer.transcripts)
+    expected, heard = (scores(reference, said) for said in (reference.transcripts, answer.transcripts))
+    change = paired_interval([row.words for row in expected.rows], [row.words for row in heard.rows])
     return ParityRow(
         format=format,
         quantization=quantization,
@@ -206,11 +208,13 @@ def _row(
         load_s=answer.load_s,
         peak_memory_bytes=answer.peak_memory_bytes,
         rtfx=sum(_seconds(reference)) / answer.seconds,
-        wer=word_error_rate(reference, answer.transcripts),
+        wer=heard.wer,
         equal=1 - len(differing) / len(reference.clips),
         differing=differing,
         max_logit_difference=logits,
         weights_identical=None,
+        wer_change=change.difference,
+        wer_change_interval=change.interval,
         context="short" if short_context else "30 s",
     )
 
@@ -225,8 +229,8 @@ def differing_transcripts(
     )
 
 
-def word_error_rate(reference: Reference, transcripts: Sequence[str]) -> float:
-    """Return the WER of transcripts against what was said in the clips, by the reference's normaliser."""
+def scores(reference: Reference, transcripts: Sequence[str]) -> Scores:
+    """Score transcripts against what was said in the clips, by the reference's normaliser."""
     language = "en" if reference.task == "translate" else reference.language or "en"
     normalize = get_normalizer(reference.normalizer, language)
-    return score([clip.text for clip in reference.clips], transcripts, normalizer=normalize).wer
+    return score([clip.text for clip in reference.clips], transcripts, normalizer=normalize)

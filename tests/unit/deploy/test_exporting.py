@@ -40,7 +40,7 @@ def order(name: str, quantization: str) -> Order:
     return Order(FORMATS[name], quantization)
 
 
-def measured(monkeypatch: pytest.MonkeyPatch, **fields: float) -> None:
+def measured(monkeypatch: pytest.MonkeyPatch, **fields: object) -> None:
     def stub(folder: Path, *asked: object, **settings: object) -> ParityRow:
         assert folder.name.startswith(".partial-")  # nothing has its name before it is accepted
         return replace(ROW, **fields)
@@ -87,6 +87,26 @@ def test_an_export_past_the_tolerance_is_kept_aside(
     assert said in made.problem
     assert made.rows[0].refused == made.problem
     assert json.loads((made.folder / "export.json").read_text(encoding="utf-8"))["refused"] == made.problem
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [
+        ((-0.002, 0.015), "is -0.20 to +1.50 points: it may be chance, and more clips tell better"),
+        ((0.001, 0.015), "is +0.10 to +1.50 points"),
+    ],
+)
+def test_a_refused_rate_says_how_sure_its_change_is(
+    source: Source,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    interval: tuple[float, float],
+    said: str,
+) -> None:
+    measured(monkeypatch, wer=0.106, wer_change_interval=interval)
+    made = export_one(order("ctranslate2", "int8"), source, PROOF, tmp_path)
+    assert made.problem is not None
+    assert made.problem.endswith(said)
 
 
 def test_a_rounded_format_may_write_otherwise_as_long_as_its_wer_holds(

@@ -16,7 +16,7 @@ import torch
 from whisper_peft.deploy import parity
 from whisper_peft.deploy.export_values import Reference
 from whisper_peft.deploy.formats import FORMATS
-from whisper_peft.deploy.parity import differing_transcripts, measure, word_error_rate
+from whisper_peft.deploy.parity import differing_transcripts, measure, scores
 from whisper_peft.deploy.runtime_values import RuntimeAnswer, RuntimeRequest
 from whisper_peft.deploy.runtimes import RUNTIMES, RuntimeKind
 from whisper_peft.errors import ExportError
@@ -110,7 +110,17 @@ def test_transcripts_are_compared_character_for_character(reference: Reference) 
 
 
 def test_the_rate_is_of_words_against_what_was_said(reference: Reference) -> None:
-    assert word_error_rate(reference, ["Press, pound!", "hang out"]) == 0.25
+    assert scores(reference, ["Press, pound!", "hang out"]).wer == 0.25
+
+
+def test_a_row_says_how_far_its_rate_is_from_the_models_and_how_sure_that_is(
+    reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = RuntimeAnswer("stub", "1", ("press", "hang out"), 0.1, 1.0, 1)
+    monkeypatch.setattr(parity, "run_runtime", lambda *asked, **settings: (answer, None))
+    row = measure(tmp_path, FORMATS["onnx"], "int8", reference)
+    assert (row.wer, row.wer_change) == (0.5, 0.25)  # the model itself leaves one word of four out
+    assert row.wer_change_interval == (0.0, 0.5)
 
 
 def test_requests_and_answers_survive_json() -> None:

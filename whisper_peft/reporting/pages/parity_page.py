@@ -29,6 +29,7 @@ COLUMNS: tuple[tuple[str, Callable[[ParityRow], str]], ...] = (
     ("Peak memory", lambda row: figures.memory(row.peak_memory_bytes)),
     ("RTFx", lambda row: figures.short(row.rtfx)),
     ("WER", lambda row: figures.percent(row.wer)),
+    ("Change, points (95 %)", lambda row: _change(row)),
     ("Equal", lambda row: figures.share(row.equal)),
     ("Logits", lambda row: _logits(row)),
     ("Weights", lambda row: _weights(row)),
@@ -41,6 +42,13 @@ COLUMNS: tuple[tuple[str, Callable[[ParityRow], str]], ...] = (
 def _logits(row: ParityRow) -> str:
     difference = row.max_logit_difference
     return "–" if difference is None else f"{difference:.2g}"
+
+
+def _change(row: ParityRow) -> str:
+    if row.equal == 1:
+        return ""
+    low, high = row.wer_change_interval
+    return f"{100 * row.wer_change:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
 
 
 def _weights(row: ParityRow) -> str:
@@ -138,7 +146,8 @@ def facts(table: ParityTable) -> str:
 def legend(table: ParityTable) -> str:
     """Return what the columns mean."""
     return (
-        "Equal: transcripts that are the model's own at 30 s, character for character. Logits: the largest "
+        "Equal: transcripts that are the model's own at 30 s, character for character. Change: the WER less "
+        "the model's at 30 s, with its paired interval over the clips. Logits: the largest "
         "difference from the model's, where the runtime shows them. Weights: whether reading the files back "
         "gives what was written, to the bit. RTFx: seconds of speech transcribed in a second."
     )

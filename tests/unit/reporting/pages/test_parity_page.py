@@ -97,9 +97,19 @@ def test_a_refused_export_is_said_with_its_reason(table: ParityTable) -> None:
     assert "ggml f16 was refused: 93 % equal, and 95 % should" in render_parity(refused)
 
 
+def test_the_change_of_the_rate_stands_with_its_interval_unless_every_transcript_is_equal(
+    table: ParityTable,
+) -> None:
+    changed = replace(GGML, wer_change=0.0057, wer_change_interval=(-0.0031, 0.0145))
+    headings, rows = parity_cells(replace(table, rows=(MODEL, changed)))
+    place = headings.index("Change, points (95 %)")
+    assert [row[place] for row in rows] == ["", "+0.57 (-0.31 to +1.45)"]
+
+
 def test_columns_without_content_are_left_out(table: ParityTable) -> None:
-    headings, rows = parity_cells(table)
+    headings, rows = parity_cells(replace(table, rows=(MODEL, replace(GGML, equal=1.0))))
     assert "" not in headings
+    assert "Change, points (95 %)" not in headings
     assert {len(row) for row in rows} == {len(headings)}
 
 
