@@ -7,8 +7,9 @@
 recordings with subtitles beside them, whose rows have timed segments. `targets.timestamps` is for those: from
 rows that are one segment each a model unlearns where sentences end. The probes measure timestamps, recordings
 of a minute and sounds without speech, before and after.
-Expected on an hour of LibriSpeech, each of the two by itself: timestamps 1.7 s from where utterances end
-instead of 2.9, and no word on 40 sounds without speech instead of 47. Both together are not measured yet.
+Expected on an hour of LibriSpeech (60 utterances of other speakers to score): WER 7.4 to 5.5 %, timestamps
+0.27 s from where utterances end instead of 0.49, WER of recordings of a minute 6.4 to 5.8 %, and 36 words on
+40 sounds without speech instead of 967. It hears 30 s: at cut context one transcript loops.
 """
 
 from whisper_peft import compose, librispeech, lora, main, schedule, scoring, targets, whisper
