@@ -116,7 +116,7 @@ def check_timestamps(before: Sequence[TimedWindow], after: Sequence[TimedWindow]
         if (figure.rise < 0 if LIMITS[name].falls else figure.rise > 0)
     ]
     if figures["timestamps"].before == figures["timestamps"].after == 0:
-        found.append(("watch", "no window has well-formed timestamps, before and after"))
+        found.append(("watch", "in no window are they well formed, before and after"))
     verdict, why = gravest(found, "timestamps are written at least as well as before")
     return judged("timestamps", verdict, tuple(figures.values()), why)
 
