@@ -6,7 +6,7 @@
 `LibriSpeech` is an OpenSLR folder or tar; without it the speech is streamed from the Hub. WER is that of
 transcripts generated with the quantised weights, before and after; the merge goes back to the float weights.
 Expected of one epoch on an hour, learned in sentence case (60 utterances of other speakers to score): WER 7.5
-to 7.0 % in 8 bits, and in 4 none that is lower (6.9 to 7.7 %). The text in restored case is not measured.
+to 7.0 % in 8 bits, no gain in 4 (6.9 to 7.7 %). Text in restored case is not measured.
 """
 
 from whisper_peft import compose, int8, librispeech, lora, main, schedule, whisper

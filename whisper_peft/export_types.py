@@ -42,8 +42,8 @@ class ParityRow:
     differing: tuple[DifferingTranscript, ...]
     max_logit_difference: float | None
     weights_identical: bool | None
-    wer_change: float = 0.0
-    wer_change_interval: tuple[float, float] = (0.0, 0.0)
+    wer_change: float
+    wer_change_interval: tuple[float, float]
     context: str = "30 s"
     refused: str | None = None
 

@@ -26,7 +26,7 @@ from whisper_peft.model.loading import Whisper, load_run_or_model, load_whisper
 from whisper_peft.recipe.sections import AdapterSection, ModelSection
 from whisper_peft.types import Utterance
 
-ROW = ParityRow("", "", "stub", "1", "", 1, 0.1, 1, 10.0, 0.10, 1.0, (), None, None)
+ROW = ParityRow("", "", "stub", "1", "", 1, 0.1, 1, 10.0, 0.10, 1.0, (), None, None, 0.0, (0.0, 0.0))
 CLIP = Utterance("clip", np.zeros(16_000, np.float32), "text", sampling_rate=16_000)
 PROOF = Proof(Reference((CLIP,), "en", "transcribe", "english", ("text",), (), ()), 0.10, Tolerance(), 1)
 

@@ -19,7 +19,9 @@ from whisper_peft.pipeline import exports
 
 MODEL = "openai/whisper-tiny.en"
 SPEECH = {"source": str(Path(__file__).parents[2] / "data" / "prompts" / "en"), "eval": "test"}
-ROW = ParityRow("model", "float32", "whisper-peft", "1", "", 1, 0.1, 1, 10.0, 0.10, 1.0, (), None, None)
+ROW = ParityRow(
+    "model", "float32", "whisper-peft", "1", "", 1, 0.1, 1, 10.0, 0.10, 1.0, (), None, None, 0.0, (0.0, 0.0)
+)
 
 
 @pytest.fixture

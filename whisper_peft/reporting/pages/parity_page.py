@@ -157,7 +157,8 @@ def title(row: ParityRow) -> str:
     """Return the name of a row.
 
     Example:
-        >>> row = ParityRow("ggml", "f16", "", "", "", 0, 0, 0, 0, 0, 0, (), None, None, context="short")
+        >>> measured = ("", "", "", 0, 0, 0, 0, 0, 0, (), None, None, 0, (0, 0))
+        >>> row = ParityRow("ggml", "f16", *measured, context="short")
         >>> title(row)
         'ggml f16, short context'
     """

@@ -35,6 +35,8 @@ MODEL = ParityRow(
     (),
     None,
     None,
+    0.0,
+    (0.0, 0.0),
 )
 GGML = replace(
     MODEL,
