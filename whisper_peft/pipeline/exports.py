@@ -33,7 +33,7 @@ from whisper_peft.model.loading import Whisper, load_run_or_model
 from whisper_peft.pipeline.context_choice import read_figures
 from whisper_peft.pipeline.corpora.nearest_language import settle_language
 from whisper_peft.pipeline.operations import recipe_of
-from whisper_peft.pipeline.runs.run_folder import ADAPTER, RECIPE_FILE
+from whisper_peft.pipeline.runs.run_folder import ADAPTER, RECIPE_FILE, run_of
 from whisper_peft.pipeline.runs.speech import clips_to_compare
 from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
@@ -118,7 +118,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _recipe(run_or_model: str | Path, model: Overrides | None, data: Overrides | None) -> Recipe:
     overrides = {name: dict(fields) for name, fields in given_overrides(model=model, data=data).items()}
-    if "source" not in overrides.get("data", {}) and not (Path(run_or_model) / RECIPE_FILE).is_file():
+    if "source" not in overrides.get("data", {}) and not (Path(run_of(run_or_model)) / RECIPE_FILE).is_file():
         raise ExportError(
             f"{run_or_model} names no speech to compare on",
             "an export is accepted by what it transcribes",

@@ -160,7 +160,7 @@ def _transformers_engine(
 ) -> Engine:
     from whisper_peft.deploy.serving.transformers_engine import TransformersEngine
 
-    language = recipe_of(_home(run_or_model), _overrides(model)).model.language
+    language = recipe_of(run_or_model, _overrides(model)).model.language
     whisper = load(run_or_model, model=model)
     base = _short_name(whisper.checkpoint.name)
     behind: dict[str, str | None] = {}
@@ -175,7 +175,7 @@ def _transformers_engine(
         if name in (*behind, base):
             raise ServingError(f"the name {name} is taken", "each model has its own", "choose another one")
         behind[name] = add_adapter(whisper, _adapter_folder(Path(path)))
-        own = recipe_of(_home(path), {}).model.language or language
+        own = recipe_of(path, {}).model.language or language
         served.append(_served(name, whisper, path, own, choice))
     behind[base] = None
     return TransformersEngine(whisper, behind, [*served, alone] if is_tuned else [alone, *served])
@@ -213,16 +213,9 @@ def _served(
     if folder is None:  # nothing was measured of it
         context: AudioContext = "cut" if choice == "cut" else "full"
     else:
-        context = choose_context(_home(folder), choice)
+        context = choose_context(folder, choice)
     told = _told(language, is_multilingual=whisper.is_multilingual)
     return ServedModel(name, told, context, whisper.is_multilingual)
-
-
-def _home(folder: str | Path) -> str | Path:
-    """Return the run that an adapter/ is part of, and anything else as it is."""
-    path = Path(folder).expanduser()
-    is_part = path.name == ADAPTER and (path.resolve().parent / RECIPE_FILE).is_file()
-    return path.resolve().parent if is_part else folder
 
 
 def _told(language: str | None, *, is_multilingual: bool) -> str | None:

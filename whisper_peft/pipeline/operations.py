@@ -27,7 +27,7 @@ from whisper_peft.pipeline.corpora.nearest_language import settle_language
 from whisper_peft.pipeline.probing import with_probes
 from whisper_peft.pipeline.runs.contradictions import refuse_unfit_base
 from whisper_peft.pipeline.runs.mixed_speech import open_mixed_evals
-from whisper_peft.pipeline.runs.run_folder import ADAPTER, MERGED, RECIPE_FILE
+from whisper_peft.pipeline.runs.run_folder import ADAPTER, MERGED, RECIPE_FILE, run_of
 from whisper_peft.pipeline.runs.speech import clips_to_compare, count_to_score
 from whisper_peft.recipe.overrides import apply_overrides, given_overrides
 from whisper_peft.recipe.sections import MergeBase, Recipe
@@ -62,11 +62,11 @@ def evaluate(
 ) -> EvalResult:
     """Score a run or a model on a split, by generated transcripts.
 
-    What a run's recipe says (base, language, data, normaliser) holds unless overridden. What was mixed in is
-    scored too, in the result's `sources`, unless another source is given.
+    What a run's recipe says (base, language, data, normaliser) holds unless overridden, for its merged model
+    too. What was mixed in is scored too, in the result's `sources`, unless another source is given.
 
     Args:
-        run_or_model: A run or adapter folder, or whatever `model.name` takes.
+        run_or_model: A run or adapter folder, its merged/, or whatever `model.name` takes.
         model: Fields of the section to override, such as `{"language": "fr"}`.
         data: Overrides, such as `{"source": "my/speech", "eval": "test"}`.
         eval: Overrides, such as `{"max_utterances": 100}`.
@@ -127,8 +127,13 @@ def score_rows(
 
 
 def recipe_of(run_or_model: str | Path, overrides: Overrides) -> Recipe:
-    """Return the recipe of a run folder, or the default one for anything else, with overrides."""
-    path = Path(run_or_model) / RECIPE_FILE
+    """Return the recipe of a run, also where its adapter or merged model is named, else the default one.
+
+    Args:
+        run_or_model: A run folder, a part of one, or whatever `model.name` takes.
+        overrides: Fields to set in it, by section.
+    """
+    path = Path(run_of(run_or_model)) / RECIPE_FILE
     return apply_overrides(read_recipe(path) if path.is_file() else Recipe(), overrides)
 
 
@@ -258,7 +263,7 @@ def choose_context(run_or_model: str | Path, choice: ContextChoice) -> AudioCont
         raise RecipeError(f"audio_context is {choice!r}", "there is no such audio context", known)
     if choice != "auto":
         return choice
-    figures = read_figures(Path(run_or_model))
+    figures = read_figures(Path(run_of(run_or_model)))
     if figures is None:
         return "full"
     context, reason = figures.choose()

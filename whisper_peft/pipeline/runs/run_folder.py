@@ -57,9 +57,21 @@ FREE_TO_CHANGE = {
 }
 """Fields that a resumed run may have otherwise: they change no weight."""
 
-
 Resume: TypeAlias = Literal["auto"] | bool
 """Whether a run goes on from one that was stopped; auto: where its folder holds one, and starts otherwise."""
+
+
+def run_of(run_or_model: str | Path) -> str | Path:
+    """Return the run that its adapter/, model/ or merged/ is part of, and anything else as it is.
+
+    Example:
+        >>> run_of("openai/whisper-base")
+        'openai/whisper-base'
+    """
+    path = Path(run_or_model).expanduser()
+    run = path.resolve().parent
+    is_part = path.name in (ADAPTER, MODEL, MERGED) and (run / RECIPE_FILE).is_file()
+    return run if is_part else run_or_model
 
 
 @dataclass(frozen=True)

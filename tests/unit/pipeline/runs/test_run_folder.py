@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from whisper_peft.errors import ResumeError, StorageError
+from whisper_peft.pipeline.operations import recipe_of
 from whisper_peft.pipeline.runs.run_folder import choose_folder
 from whisper_peft.pipeline.runs.run_lock import LOCK_FILE, RunLock
 from whisper_peft.recipe.overrides import apply_overrides
@@ -94,3 +95,14 @@ def test_what_is_said_of_a_used_folder_is_that_it_is_in_use_while_it_is(tmp_path
                 chosen(recipe, resume)
     with pytest.raises(StorageError, match="holds another run"):
         chosen(recipe, False)
+
+
+@pytest.mark.parametrize("part", ["adapter", "model", "merged"])
+def test_a_part_of_a_run_has_the_recipe_of_the_run(tmp_path, part):
+    run = tmp_path / "run"
+    (run / part).mkdir(parents=True)
+    write_recipe(apply_overrides(Recipe(), {"model": {"language": "fr"}}), run / "recipe.yaml")
+    assert recipe_of(run / part, {}).model.language == "fr"
+    alone = tmp_path / "elsewhere" / part
+    alone.mkdir(parents=True)
+    assert recipe_of(alone, {}) == Recipe()
