@@ -7,6 +7,8 @@
 A tenth of the training rows, whole speakers, is held out and chooses; the test split is never opened. A trial
 that is worse than half of the others at the same step is stopped there. The best recipe is best.yaml in the
 output folder. The same command goes on with a search that was stopped, or adds trials to one that has ended.
+Expected of 12 trials on 300 sentences read by native Mandarin speakers: the recipe's own values at a rate of
+2.3e-4 instead of 3e-4; WER 29.8 to 19.7 % on 120 sentences of others, no better than unsearched.
 """
 
 from whisper_peft import compose, librispeech, lora, main, schedule, whisper

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from whisper_peft.evaluation.resampling import percentile_interval
-from whisper_peft.reporting.figures import count, interval, number, percent
+from whisper_peft.reporting.figures import count, interval, percent, short
 
 LEAST_RATE = 1e-4
 """A rate of zero has no logarithm; it is fitted as one error in ten thousand words."""
@@ -83,7 +83,7 @@ class LearningCurve:
         if low <= 0:
             law += ": whether more of this speech helps cannot be told"
         ahead = [
-            f"{number(one.hours)} h: {percent(one.wer, 1)} expected ({interval(one.wer_interval)})"
+            f"{short(one.hours)} h: {percent(one.wer, 1)} expected ({interval(one.wer_interval)})"
             for one in self.expected[-len(AHEAD) :]
         ]
         caution = "a law through few points, led on beyond them"
@@ -97,7 +97,7 @@ class LearningCurve:
         if self.untuned_wer is not None:
             rows.append(["untuned", "0", "0", "", percent(self.untuned_wer), ""])
         for point in self.points:
-            cells = [f"{point.share:.0%}", number(point.hours), count(point.utterances), str(point.seeds)]
+            cells = [f"{point.share:.0%}", short(point.hours), count(point.utterances), str(point.seeds)]
             rows.append([*cells, percent(point.wer), interval(point.wer_interval)])
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
