@@ -6,8 +6,10 @@ import json
 import os
 import platform
 import re
+import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from whisper_peft.data.text.text_style import LearnedCase
 from whisper_peft.errors import StorageError
 from whisper_peft.evaluation.error_analysis.values import Breakdown
 from whisper_peft.evaluation.health.values import Health
@@ -96,6 +99,8 @@ class MixedRecord(Record):
     """Rows that were left out of training, by reason."""
     text_style: str | None = None
     """How the transcripts are written."""
+    text_case: LearnedCase | None = None
+    """The case that they were learned in; None where they were only scored, and in older reports."""
 
 
 class DataRecord(Record):
@@ -115,6 +120,8 @@ class DataRecord(Record):
     """Rows that were left out of training, by reason."""
     text_style: str | None = None
     """How the transcripts are written, such as upper case without punctuation."""
+    text_case: LearnedCase | None = None
+    """The case that they were learned in; None in older reports."""
     standing_out: dict[str, int] = {}
     """Training rows that stand out by text, speaking rate or repetition, by reason; they were learned."""
     scored_share_trained_on: dict[str, float] = {}
@@ -175,6 +182,8 @@ class Environment(Record):
     """Name of the accelerator that was used; None on the CPU."""
     seed: int
     """Seed of data order, augmentation, adapter initialisation and dropout."""
+    commit: str | None = None
+    """Commit of the checkout that whisper-peft ran from, `-dirty` where it was changed; None of a wheel."""
 
 
 class RunReport(Record):
@@ -313,7 +322,21 @@ def environment_meta(seed: int, *, gpu: str | None = None) -> Environment:
         memory_bytes=psutil.virtual_memory().total,
         gpu=gpu,
         seed=seed,
+        commit=commit_of(Path(__file__).parents[2]),
     )
+
+
+@cache
+def commit_of(checkout: Path) -> str | None:
+    """Return the short commit of a git checkout, `-dirty` where it was changed; None of any other folder."""
+    if not (checkout / ".git").exists():  # git would look in the folders above, which are of another project
+        return None
+    asked = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip()
 
 
 def _versions() -> dict[str, str]:

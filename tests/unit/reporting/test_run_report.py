@@ -11,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from whisper_peft.errors import StorageError
-from whisper_peft.reporting.run_report import RunReport, environment_meta, read_report, write_report
+from whisper_peft.reporting.run_report import (
+    RunReport,
+    commit_of,
+    environment_meta,
+    read_report,
+    write_report,
+)
 
 
 def test_report_survives_the_file(run_folder: Path) -> None:
@@ -92,6 +98,25 @@ def test_environment_names_versions_and_machine() -> None:
     assert meta.cores >= 1
     assert meta.memory_bytes > 2**28
     assert (meta.seed, meta.gpu) == (7, "NVIDIA H200")
+
+
+def test_the_commit_of_a_checkout_is_told_and_none_of_another_folder(tmp_path: Path) -> None:
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org", *args]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    git("init", "--quiet")
+    (tmp_path / "file").write_text("one")
+    git("add", "file")
+    git("commit", "--quiet", "--message", "First")
+    head = git("rev-parse", "--short", "HEAD").strip()
+    assert commit_of(tmp_path) == head
+    commit_of.cache_clear()
+    (tmp_path / "file").write_text("two")
+    assert commit_of(tmp_path) == f"{head}-dirty"
+    inside = tmp_path / "site-packages"
+    inside.mkdir()
+    assert commit_of(inside) is None
 
 
 def test_reporting_never_imports_torch(run_folder: Path) -> None:
