@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-Measure: TypeAlias = Literal["update", "factors", "weights"]
-"""What a norm is of: an adapter's update, learned factors less 1, or tuned weights less the base's."""
+Measure: TypeAlias = Literal["update", "learned", "whole", "factors", "weights"]
+"""What a norm is of: an adapter's update that began at zero, one less the update it began with, one together
+with that, learned factors less 1, or tuned weights less the base's."""
+
+NOT_TOLD = "not told: the sizes are of the update together with what it began with"
+"""In place of the shares of a whole update."""
 
 MOST_NAMED = 3
 """Layers that a sentence names."""
@@ -23,7 +27,7 @@ class LayerUpdate:
         relative: The norm as a fraction of what was there before, where that is known.
         effective_rank: e to the entropy of the singular values, each as a share of their sum (Roy and
             Vetterli, 2007): 1 where one direction changed, r where r of them did alike.
-        r: Directions that the layer was given.
+        r: Directions that the layer was given; where what it began with is taken off, those that both span.
     """
 
     layer: str
@@ -57,7 +61,8 @@ class WeightUpdates:
     Attributes:
         measure: What the norms are of.
         layers: Every changed layer, in the order of the model.
-        shares: Share of the summed squared norms that lies in each part.
+        shares: Share of the summed squared norms that lies in each part; none of a whole update, which is
+            not what changed.
         notes: What the norms leave out, or why there are none.
     """
 
@@ -87,6 +92,7 @@ class WeightUpdates:
             return ()
         by_share = sorted(self.shares.items(), key=lambda pair: -pair[1])
         parts = ", ".join(f"{part} {100 * share:.0f} %" for part, share in by_share)
+        parts = NOT_TOLD if self.measure == "whole" else parts
         most = ", ".join(f"{one.layer} ({strength(one):.3g})" for one in self.most_changed)
         ranks = [(one.effective_rank, one.r) for one in self.layers]
         told = [(found, given) for found, given in ranks if found is not None and given is not None]
@@ -111,6 +117,6 @@ def sum_up(measure: Measure, layers: list[LayerUpdate], notes: tuple[str, ...] =
     """
     whole = sum(one.norm**2 for one in layers)
     shares: dict[str, float] = {}
-    for one in layers if whole else ():
+    for one in layers if whole and measure != "whole" else ():
         shares[one.part] = shares.get(one.part, 0.0) + one.norm**2 / whole
     return WeightUpdates(measure, tuple(layers), shares, notes)

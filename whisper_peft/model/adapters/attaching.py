@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, PeftType
+from torch import Tensor
 
 from whisper_peft.errors import AdapterError
 from whisper_peft.model.adapters.activity import check_activity
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from whisper_peft.model.loading import Whisper
 
 logger = logging.getLogger(__name__)
+
+FOUND_AGAIN = ("pissa", "olora", "loftq")
+"""Starts that follow from the base's weights alone, the same each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def attach_adapter(whisper: Whisper, section: AdapterSection, *, seed: int) -> T
     if section.method == "full":
         return _unfreeze(whisper)
     config = adapter_config(whisper.core, section)
-    _refuse_unrounded(whisper, section)
+    _refuse_unrounded(whisper, section.init_lora_weights)
     model = _attach(whisper, config, seed=seed)
     if section.init is not None:
         fill_adapter(model, read_adapter_state(section.init), section.init)
@@ -107,7 +111,7 @@ def check_adapter(whisper: Whisper, section: AdapterSection) -> None:
         _refuse_rounded(whisper)
         return
     _refuse_unfit(whisper, adapter_config(whisper.core, section))
-    _refuse_unrounded(whisper, section)
+    _refuse_unrounded(whisper, section.init_lora_weights)
     if section.init is not None:
         refuse_other_size(whisper.core, read_adapter_state(section.init), section.init)
 
@@ -125,6 +129,32 @@ def load_adapter(whisper: Whisper, folder: Path) -> None:
     whisper.model = model.requires_grad_(False)
     if warning := check_activity(whisper):
         logger.warning("%s: %s", folder, warning)
+
+
+def starting_state(whisper: Whisper, folder: Path, start: str) -> dict[str, Tensor]:
+    """Return the tensors that a saved adapter had before training, found again from its base's weights.
+
+    It takes what the start took: singular values of every adapted layer.
+
+    Args:
+        whisper: The base as it was trained on, without an adapter; PiSSA changes its weights.
+        folder: The adapter's folder.
+        start: How it began: one of `FOUND_AGAIN`.
+
+    Raises:
+        AdapterError: If the start cannot be found again, or the adapter does not fit the base.
+    """
+    if start not in FOUND_AGAIN:
+        raise AdapterError(
+            f"the start {start} cannot be found again",
+            "more than the base's weights went into it",
+            f"use one of {', '.join(FOUND_AGAIN)}",
+        )
+    _refuse_unrounded(whisper, start)
+    model = _attach(whisper, read_adapter_config(folder, tell=False), seed=0)
+    if start == "loftq":
+        start_at_rounding(whisper, model)
+    return {name: tensor.detach().cpu() for name, tensor in adapter_state(model).items()}
 
 
 def adapter_model(whisper: Whisper) -> PeftModel:
@@ -191,8 +221,8 @@ def _refuse_unfit(whisper: Whisper, config: PeftConfig) -> None:
         )
 
 
-def _refuse_unrounded(whisper: Whisper, section: AdapterSection) -> None:
-    if section.init_lora_weights == "loftq" and whisper.quantize == "none":
+def _refuse_unrounded(whisper: Whisper, start: str) -> None:
+    if start == "loftq" and whisper.quantize == "none":
         raise AdapterError(
             "adapter.init_lora_weights is loftq and model.quantize is none",
             "it starts in what rounding took away, and nothing is rounded",

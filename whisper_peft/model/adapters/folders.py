@@ -7,9 +7,17 @@ import json
 import logging
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
-from peft import PeftConfig, PeftModel, PeftType, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    PeftType,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -54,7 +62,7 @@ def read_adapter_config(folder: Path, *, tell: bool = True) -> PeftConfig:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         repaired, said = repair_config(fields)
-        config: PeftConfig = PeftConfig.from_peft_type(**repaired)
+        config = _config(repaired)
         PeftType(config.peft_type)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AdapterError(
@@ -62,6 +70,16 @@ def read_adapter_config(folder: Path, *, tell: bool = True) -> PeftConfig:
         ) from error
     for sentence in said if tell else ():
         logger.warning("%s: %s", folder, sentence)
+    return config
+
+
+def _config(fields: dict[str, Any]) -> PeftConfig:
+    """Return a configuration that still tells of a LoftQ start, which PEFT drops unless it is to begin so."""
+    began_so = fields.get("loftq_config") and fields.get("init_lora_weights") != "loftq"
+    loftq = fields.pop("loftq_config") if began_so else None
+    config: PeftConfig = PeftConfig.from_peft_type(**fields)
+    if loftq and isinstance(config, LoraConfig):
+        config.loftq_config = loftq
     return config
 
 

@@ -24,6 +24,8 @@ from whisper_peft.model.checkpoints.weights import read_weights
 if TYPE_CHECKING:
     from whisper_peft.model.loading import Whisper
 
+LOFTQ_BITS = {"int8": 8, "nf4": 4}
+
 ADAPTER = "default"
 """PEFT's name of the adapter that learns."""
 
@@ -54,10 +56,15 @@ def wrapped(whisper: Whisper, config: PeftConfig) -> PeftModel:
 def start_at_rounding(whisper: Whisper, model: PeftModel) -> None:
     """Let a fresh LoRA hold what rounding took away, as far as its rank goes (LoftQ).
 
+    Its configuration says so from then on, in the field that PEFT has for it. The start stays `True`: PEFT
+    would look for another one whenever the adapter is loaded.
+
     Raises:
         AdapterError: If it is combined with DoRA.
     """
-    _refuse_dora(cast(LoraConfig, model.peft_config[ADAPTER]), "loftq")
+    config = cast(LoraConfig, model.peft_config[ADAPTER])
+    _refuse_dora(config, "loftq")
+    config.loftq_config = {"loftq_bits": LOFTQ_BITS[whisper.quantize], "loftq_iter": 1}
     for layer, rounded, weight in _rounded_layers(whisper, model):
         _fill(layer, *factors(weight - dequantized(rounded), layer.r[ADAPTER]))
 

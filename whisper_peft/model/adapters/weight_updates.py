@@ -1,7 +1,8 @@
 """How far each layer was changed, and in how many directions: from an adapter's folder, or from two models.
 
 An update `B A` is never multiplied out: with the QR decompositions of both factors its singular values are
-those of a matrix of r by r.
+those of a matrix of r by r. Where training began with an update `B0 A0` that is not zero, what was learned is
+`B A - B0 A0`, the product of `[B, -B0]` and `[A; A0]`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,18 @@ _PART = re.compile(
     r"(?P<path>.+)\.(?P<part>lora_A|lora_B|lora_E|lora_embedding_A|lora_embedding_B|ia3_l|vera_lambda_[bd])(\.weight)?"
 )
 
-_STAND_IN_BASE = ("pissa", "olora", "corda")
-"""Ways to begin that take their first update out of the base's own weights."""
+NONZERO_STARTS = {
+    "pissa": "as a part of the base",
+    "olora": "as a part of the base",
+    "corda": "as a part of the base",
+    "lora_ga": "as a step of the base's gradient",
+    "loftq": "in what rounding took away",
+    "random": "at random",
+}
+"""Ways to begin with an update that is not zero, by the beginning of their names, and where they begin.
+
+Of EVA, MiCA and the gaussian start one factor is zero; those of the orthogonal one multiply to zero.
+"""
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 _MODULES = (*(f"{kind}_attn.{name}" for kind in ("self", "encoder") for name in _PROJECTIONS), "fc1", "fc2")
@@ -39,30 +50,71 @@ Factors = tuple[Tensor, Tensor]
 """The update's left factor, shape `(out, r)`, and its right one, `(r, in)`; their product is the update."""
 
 
-def folder_updates(folder: Path) -> WeightUpdates:
+def folder_updates(
+    folder: Path, *, start: str | None = None, began: Mapping[str, Tensor] | None = None
+) -> WeightUpdates:
     """Return where an adapter changes its base, from its folder alone.
+
+    Args:
+        folder: The adapter's folder.
+        start: As `adapter_updates` has it.
+        began: As `adapter_updates` has it.
 
     Raises:
         AdapterError: If the adapter is missing or damaged.
     """
-    return adapter_updates(read_adapter_config(folder, tell=False), read_adapter_state(folder, tell=False))
+    config, state = read_adapter_config(folder, tell=False), read_adapter_state(folder, tell=False)
+    return adapter_updates(config, state, start=start, began=began)
 
 
-def adapter_updates(config: PeftConfig, state: Mapping[str, Tensor]) -> WeightUpdates:
+def adapter_updates(
+    config: PeftConfig,
+    state: Mapping[str, Tensor],
+    *,
+    start: str | None = None,
+    began: Mapping[str, Tensor] | None = None,
+) -> WeightUpdates:
     """Return where an adapter changes its base.
 
     Args:
         config: Its configuration.
         state: Its tensors, as PEFT names them.
+        start: The one of `NONZERO_STARTS` that it is known to have; else what its configuration tells.
+        began: The tensors it had before training; the update that they make is taken off. Without them an
+            update that did not begin at zero is measured whole.
     """
-    layers = _layers(state)
-    measured = [one for path, parts in layers.items() if (one := _layer_update(path, parts, config, state))]
+    layers, first = _layers(state), _layers(began or {})
+    measured = [
+        one
+        for path, parts in layers.items()
+        if (one := _layer_update(path, parts, config, state, first.get(path)))
+    ]
     if not measured:
         kind = PeftType(config.peft_type).value
         return sum_up("update", [], (f"the update of a {kind} adapter is not told from its folder",))
-    factors = any("ia3_l" in parts for parts in layers.values())
-    measure: Measure = "factors" if factors else "update"
-    return sum_up(measure, sorted(measured, key=lambda one: _place(one.layer)), tuple(_notes(config)))
+    start = start or nonzero_start(config)
+    measure: Measure = "whole" if start else "update"
+    if any("ia3_l" in parts for parts in layers.values()):
+        measure = "factors"
+    elif began is not None:
+        measure = "learned"
+    ordered = sorted(measured, key=lambda one: _place(one.layer))
+    return sum_up(measure, ordered, (*_start_notes(start, measure), *_notes(config)))
+
+
+def nonzero_start(config: PeftConfig) -> str | None:
+    """Return how an adapter began, where that was not with an update of zero.
+
+    Example:
+        >>> nonzero_start(LoraConfig(init_lora_weights="pissa")), nonzero_start(LoraConfig())
+        ('pissa', None)
+    """
+    if not isinstance(config, LoraConfig) or isinstance(config, AdaLoraConfig):
+        return None
+    if config.loftq_config:
+        return "loftq"
+    start = "random" if config.init_lora_weights is False else str(config.init_lora_weights)
+    return next((name for name in NONZERO_STARTS if start.startswith(name)), None)
 
 
 def model_updates(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> WeightUpdates:
@@ -121,7 +173,7 @@ def _layers(state: Mapping[str, Tensor]) -> dict[str, Parts]:
 
 
 def _layer_update(
-    path: str, parts: Parts, config: PeftConfig, state: Mapping[str, Tensor]
+    path: str, parts: Parts, config: PeftConfig, state: Mapping[str, Tensor], began: Parts | None
 ) -> LayerUpdate | None:
     if "ia3_l" in parts:
         factors = parts["ia3_l"].double().flatten()
@@ -130,9 +182,14 @@ def _layer_update(
     found = _factors(path, parts, config, state)
     if found is None:
         return None
+    given = _given(parts, found)
+    first = _factors(path, began, config, {}) if began is not None else None
+    if first is not None:
+        found = torch.cat((found[0], -first[0]), dim=1), torch.cat((found[1], first[1]))
+        given = min(len(found[1]), len(found[0]), found[1].shape[1])
     values = singular_values(*found)
     norm = float(torch.linalg.vector_norm(values))
-    return LayerUpdate(_short(path), norm, None, effective_rank(values), _given(parts, found))
+    return LayerUpdate(_short(path), norm, None, effective_rank(values), given)
 
 
 def _given(parts: Parts, factors: Factors) -> int:
@@ -178,14 +235,19 @@ def _scale(path: str, r: int, config: PeftConfig) -> float:
     return alpha / (r**0.5 if config.use_rslora else r)
 
 
+def _start_notes(start: str | None, measure: Measure) -> Iterator[str]:
+    if measure == "learned":
+        yield f"the update that it began with ({start}) is taken off: both together span twice the rank"
+    elif measure == "whole" and start is not None:
+        began = NONZERO_STARTS[start]
+        yield f"with {start} the update began {began}, so the figures hold more than was learned"
+
+
 def _notes(config: PeftConfig) -> Iterator[str]:
     """Yield what the norms do not tell."""
     values: dict[str, Any] = config.to_dict()
     if values.get("use_dora"):
         yield "DoRA also learns the length of each weight's rows, which the norms leave out"
-    start = values.get("init_lora_weights")
-    if isinstance(start, str) and start.startswith(_STAND_IN_BASE):
-        yield f"with {start} the update began as a part of the base, so they hold more than was learned"
     if values.get("bias", "none") != "none":
         yield "biases were learned too, which the norms leave out"
     if values.get("modules_to_save"):

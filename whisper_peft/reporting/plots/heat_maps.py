@@ -27,10 +27,22 @@ PALEST = 0.07
 
 NORMS = {
     "update": ("Size of the update", "Frobenius norm of the scaled product of its two matrices"),
+    "learned": ("Size of what was learned", "Frobenius norm of the update less the one it began with"),
+    "whole": (
+        "Size of the update including its start",
+        "Frobenius norm of the scaled product of its two matrices",
+    ),
     "factors": ("Change of the factors", "root mean square of the learned factors less 1"),
     "weights": ("Change of the weights", "norm of the difference, as a fraction of the base's"),
 }
 """Title and caption by what the norms are of."""
+
+RANKS = {
+    "update": "directions in which it changed, of {} that it was given",
+    "learned": "directions in which it changed, of {} that it and its start span",
+    "whole": "directions that it has with its start, of {} that it was given",
+}
+"""Caption of the effective ranks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +84,14 @@ def heat_maps(updates: WeightUpdates) -> tuple[HeatMap, ...]:
     """
     if not updates.layers:
         return ()
-    print_norm = figures.short if updates.measure == "update" else figures.short_percent
+    is_share = updates.measure in ("factors", "weights")
+    print_norm = figures.short_percent if is_share else figures.short
     title, caption = NORMS[updates.measure]
     drawn = [_map(title, caption, {one: strength(one) for one in updates.layers}, print_norm)]
     ranks = {one: one.effective_rank for one in updates.layers if one.effective_rank is not None}
     if ranks:
         given = max((one.r or 0) for one in ranks)
-        told = f"directions in which it changed, of {given} that it was given"
+        told = RANKS[updates.measure].format(given)
         drawn.append(_map("Effective rank", told, ranks, figures.short))
     return tuple(drawn)
 

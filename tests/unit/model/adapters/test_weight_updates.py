@@ -8,12 +8,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from whisper_peft.errors import AdapterError
-from whisper_peft.model.adapters.attaching import attach_adapter, load_adapter, save_adapter
+from whisper_peft.model.adapters.attaching import (
+    attach_adapter,
+    load_adapter,
+    save_adapter,
+    starting_state,
+)
+from whisper_peft.model.adapters.folders import read_adapter_config
 from whisper_peft.model.adapters.weight_updates import (
     adapter_updates,
     effective_rank,
     folder_updates,
     model_updates,
+    nonzero_start,
     singular_values,
 )
 from whisper_peft.model.loading import load_whisper
@@ -36,8 +43,9 @@ SECTIONS = {
 }
 
 
-def load():
-    return load_whisper(ModelSection(name="openai/whisper-tiny.en", precision="fp32", device="cpu"))
+def load(quantize="none"):
+    section = ModelSection(name="openai/whisper-tiny.en", precision="fp32", device="cpu", quantize=quantize)
+    return load_whisper(section)
 
 
 def fill(model, seed=0):
@@ -146,6 +154,65 @@ def test_what_the_norm_leaves_out_is_said(folders, tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     save_file(load_file(folder / "adapter_model.safetensors"), tmp_path / "adapter_model.safetensors")
     assert "with pissa the update began as a part of the base" in folder_updates(tmp_path).notes[0]
+    assert (folder_updates(tmp_path).measure, folder_updates(tmp_path).shares) == ("whole", {})
+
+
+@pytest.mark.parametrize(
+    ("start", "quantize"), [("pissa", "none"), ("pissa", "nf4"), ("loftq", "nf4"), ("loftq", "int8")]
+)
+def test_what_an_adapter_began_with_is_taken_off_or_said(start, quantize, tmp_path):
+    whisper = load(quantize)
+    section = AdapterSection(r=2, lora_alpha=6, init_lora_weights=start, targets=("q_proj",))
+    attach_adapter(whisper, section, seed=0)
+    layers = {
+        path.removeprefix("base_model.model.model."): layer
+        for path, layer in whisper.model.named_modules()
+        if isinstance(layer, peft.tuners.lora.LoraLayer)
+    }
+    first = {name: layer.get_delta_weight("default").detach().double() for name, layer in layers.items()}
+    torch.manual_seed(0)
+    for name, weight in whisper.model.named_parameters():
+        if "lora_" in name:
+            weight.data += 0.01 * torch.randn_like(weight)
+    save_adapter(whisper, tmp_path)
+    began = starting_state(load(quantize), tmp_path, start)
+    found = folder_updates(tmp_path, began=began)
+    assert (found.measure, {one.r for one in found.layers}) == ("learned", {4})
+    assert sum(found.shares.values()) == pytest.approx(1)
+    for one in found.layers:
+        last = layers[one.layer].get_delta_weight("default").detach().double()
+        assert one.norm == pytest.approx(float((last - first[one.layer]).norm()), rel=1e-3)
+    whole = folder_updates(tmp_path)
+    assert (whole.measure, whole.shares) == ("whole", {})
+    assert whole.notes[0].startswith(f"with {start} the update began")
+    assert whole.sentences()[0].startswith("not told")
+
+
+def test_a_loftq_adapter_that_is_trained_on_still_tells_how_it_began(tmp_path):
+    whisper = load("nf4")
+    attach_adapter(whisper, AdapterSection(r=2, init_lora_weights="loftq", targets=("q_proj",)), seed=0)
+    save_adapter(whisper, tmp_path / "first")
+    again = load("nf4")
+    attach_adapter(again, AdapterSection(init=tmp_path / "first"), seed=0)
+    save_adapter(again, tmp_path / "second")
+    assert nonzero_start(read_adapter_config(tmp_path / "second")) == "loftq"
+
+
+@pytest.mark.parametrize("start", ["zero", "eva"])
+def test_a_start_at_zero_is_none_to_take_off(start, tmp_path):
+    whisper = load()
+    attach_adapter(whisper, AdapterSection(r=2, init_lora_weights=start, targets=("q_proj",)), seed=0)
+    save_adapter(whisper, tmp_path)
+    assert nonzero_start(read_adapter_config(tmp_path)) is None
+    with pytest.raises(AdapterError, match=f"the start {start} cannot be found again"):
+        starting_state(load(), tmp_path, start)
+
+
+def test_factors_that_began_at_random_are_measured_whole(folders):
+    state = load_file(folders["lora"][0] / "adapter_model.safetensors")
+    found = adapter_updates(peft.LoraConfig(r=4, lora_alpha=6, init_lora_weights=False), state)
+    assert found.measure == "whole"
+    assert found.notes[0].startswith("with random the update began at random")
 
 
 def test_a_kind_that_is_not_told_from_its_folder_says_so():

@@ -12,6 +12,7 @@ import pytest
 from whisper_peft.cli import main
 from whisper_peft.model.adapters.attaching import attach_adapter, save_adapter
 from whisper_peft.model.checkpoints.companions import save_companions
+from whisper_peft.model.loading import load_whisper
 from whisper_peft.pipeline.runs.run_views import report
 from whisper_peft.pipeline.runs.training_seen import training_seen
 from whisper_peft.recipe.overrides import apply_overrides
@@ -25,6 +26,9 @@ from whisper_peft.reporting.run_report import (
     read_report,
     write_report,
 )
+
+LEARNED = "encoder.layers.1.self_attn.q_proj"
+STARTED = {"model.precision": "fp32", "model.device": "cpu", "adapter.r": 2, "adapter.targets": "q_proj"}
 
 
 @pytest.fixture
@@ -84,6 +88,39 @@ def test_a_full_fine_tuning_is_compared_with_its_base(tiny_en, recipe, folder):
     assert updates.measure == "weights"
     changed = {one.layer: one.relative for one in updates.layers if one.norm}
     assert changed == {"encoder.layers.1.fc2": pytest.approx(0.25, rel=1e-4)}
+
+
+@pytest.mark.parametrize(("start", "quantize"), [("pissa", "none"), ("loftq", "nf4")])
+def test_layers_that_learned_nothing_show_no_change_wherever_they_began(start, quantize, recipe, folder):
+    made = apply_overrides(recipe, STARTED | {"model.quantize": quantize, "adapter.init_lora_weights": start})
+    save_started(made, folder)
+    updates = training_seen(folder, made, read_report(folder)).blocks["adapter"].updates
+    norms = {one.layer: one.norm for one in updates.layers}
+    assert norms.pop(LEARNED) > 0.1
+    assert max(norms.values()) < 1e-4
+    assert updates.shares["encoder self-attention"] == pytest.approx(1)
+
+
+def test_a_start_that_is_not_found_again_is_said_and_no_share_is_shown(recipe, folder):
+    fields = {"model.quantize": "nf4", "adapter.init_lora_weights": "loftq"}
+    made = apply_overrides(recipe, STARTED | fields)
+    save_started(made, folder)
+    write_recipe(apply_overrides(made, {"model.name": "nobody/gone"}), folder / "recipe.yaml")
+    page = report(folder).read_text()
+    updates = read_report(folder).adapter.updates
+    assert (updates.measure, updates.shares) == ("whole", {})
+    assert page.count(">Size of the update including its start<") == 2
+    assert "With loftq the update began in what rounding took away" in page
+    assert "Share of the change" not in page
+    assert "Where the model changed" not in page
+
+
+def save_started(made: Recipe, folder: Path) -> None:
+    """Save an adapter of which one layer has learned."""
+    whisper = load_whisper(made.model)
+    attach_adapter(whisper, made.adapter, seed=0)
+    whisper.core.get_submodule(f"model.{LEARNED}").lora_B["default"].weight.data += 0.5
+    save_adapter(whisper, folder / "adapter")
 
 
 def test_weights_that_are_damaged_leave_a_sentence(recipe, folder):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from whisper_peft.reporting.plots.heat_maps import LABELS, PALEST, heat_maps
 from whisper_peft.reporting.plots.line_plots import WIDTH
-from whisper_peft.update_types import LayerUpdate, WeightUpdates
+from whisper_peft.update_types import LayerUpdate, Measure, WeightUpdates
 
 MODULES = [f"{kind}_attn.{name}_proj" for kind in ("self", "encoder") for name in "qkv"] + ["fc1", "fc2"]
 
@@ -33,6 +35,19 @@ def test_the_darkest_cell_is_the_layer_that_changed_most() -> None:
     assert "Most in decoder layer 1 fc2: 16; least in decoder layer 0 self q: 1." in size.description
     assert rank.highest == "5"
     assert rank.caption == "directions in which it changed, of 8 that it was given"
+
+
+@pytest.mark.parametrize(
+    ("measure", "title", "told"),
+    [
+        ("learned", "Size of what was learned", "of 8 that it and its start span"),
+        ("whole", "Size of the update including its start", "that it has with its start"),
+    ],
+)
+def test_a_start_that_was_not_zero_is_named(measure: Measure, title: str, told: str) -> None:
+    size, rank = heat_maps(replace(updates(1), measure=measure))
+    assert (size.title, size.highest) == (title, "8")
+    assert told in rank.caption
 
 
 def test_layers_without_any_change_are_all_palest() -> None:
