@@ -9,7 +9,12 @@ scored at cut context on the test speakers of what it learned, and on the other 
 forgot. Its run becomes RUNS/NAME, for `whisper-peft compare`, its figures docs/results/methods/NAME.json (or
 `--cells FOLDER`): blocks run, train, evaluation, cost and meta, with each utterance's errors. `run` goes on
 with the cells that have no such file; one that failed keeps its error, until its file is deleted. The table
-lists what was not run.
+lists what was not run; cells that failed stay in their row, with the error.
+
+Intervals are 95 %, of 2000 resamples: each draws utterances with replacement, the same for all cells, and
+among several seeds as many of them with replacement, whose mean it takes. A difference beside LoRA draws the
+same utterances and seeds for both. One seed is drawn as it is, so that its interval holds utterances alone;
+three show two thirds of the variance between seeds, as every resample of few does.
 """
 
 from __future__ import annotations
@@ -38,6 +43,7 @@ CORPORA = {
 }
 OTHER = {"accented": "librispeech", "librispeech": "accented"}
 SEEDS = (42, 43, 44)
+RESAMPLES = 2000
 
 COMMON: dict[str, Any] = {
     "model": {"name": "openai/whisper-tiny.en", "precision": "fp32", "device": "cpu"},
@@ -273,11 +279,12 @@ def _row(
     if not good:
         return [name, str(len(seeds)), f"failed: {next(iter(seeds.values()))['error']}", *[""] * 5]
     cell = next(iter(good.values()))
+    failed = [one["error"] for one in seeds.values() if "error" in one]
     exact, resampled = _rates(good.values(), corpus)
     trained = cell.get("train")
     return [
         name,
-        str(len(good)),
+        f"{len(good)}, {len(failed)} failed: {failed[0]}" if failed else str(len(good)),
         f"{percent(exact)} ({' to '.join(map(percent, percentile_interval(resampled)))})",
         "" if name in (DEFAULT, UNTUNED) else _change(good, base, corpus),
         percent(_rates(good.values(), OTHER[corpus])[0]),
@@ -299,11 +306,16 @@ def _change(good: Mapping[int, Mapping[str, Any]], base: Mapping[int, Mapping[st
 
 
 def _rates(found: Iterable[Mapping[str, Any]], corpus: str) -> tuple[float, NDArray[np.float64]]:
-    """Return the mean rate over seeds, and that of 2000 resamples of utterances, the same for all cells."""
+    """Return the mean rate over seeds, and that of each resample of utterances and seeds.
+
+    Resamples are the same for all cells of as many utterances and seeds.
+    """
     counted = [cell["evaluation"]["counts"][corpus] for cell in found]
     errors, words = (np.array([one[kind] for one in counted], dtype=np.int64) for kind in ("errors", "words"))
     exact = errors.sum(axis=1) / words.sum(axis=1)
-    return float(exact.mean()), resampled_rates(errors, words, samples=2000, seed=0).mean(axis=1)
+    rates = resampled_rates(errors, words, samples=RESAMPLES, seed=0)
+    drawn = np.random.default_rng(1).integers(len(counted), size=rates.shape)
+    return float(exact.mean()), np.take_along_axis(rates, drawn, axis=1).mean(axis=1)
 
 
 def _line(texts: Sequence[str]) -> str:
