@@ -90,6 +90,25 @@ def utterances(number: int) -> str:
     return f"{count(number)} utterance{'s' if number != 1 else ''}"
 
 
+SINGULARS = {
+    "boundaries": "boundary",
+    "ends of utterances": "end of an utterance",
+    "words or marks": "word or mark",
+    "words written": "word written",
+}
+"""Of what is counted, where it is not the plural without its last letter."""
+
+
+def noun(number: float, plural: str) -> str:
+    """Return what is counted, of one or of several.
+
+    Example:
+        >>> noun(1, "clips"), noun(2, "clips"), noun(1, "words or marks")
+        ('clip', 'clips', 'word or mark')
+    """
+    return SINGULARS.get(plural, plural.removesuffix("s")) if number == 1 else plural
+
+
 def number(value: float) -> str:
     """Print a measured number with four significant digits.
 

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import metadata
 
 from whisper_peft.evaluation.health.checks import CHECKS
 from whisper_peft.evaluation.health.values import GRAVITY, Check, Figure, Health, Unit, Verdict
 from whisper_peft.reporting import figures
 
 HOW_TO = "docs/how-to"
+
+
+@cache
+def how_to_url(page: str) -> str:
+    """Return where a page of `docs/how-to` can be read, in the repository of the installed package.
+
+    Example:
+        >>> how_to_url("forgetting").endswith("/blob/main/docs/how-to/forgetting.md")
+        True
+    """
+    urls = dict(line.split(", ", 1) for line in metadata("whisper-peft").get_all("Project-URL") or ())
+    return f"{urls['Repository']}/blob/main/{HOW_TO}/{page}.md"
 
 
 def seconds(value: float) -> str:
@@ -96,7 +110,7 @@ def figure_text(figure: Figure) -> str:
     """
     printed = PRINTED[figure.unit]
     sides = [printed(value) for value in (figure.before, figure.after) if value is not None]
-    counted = f"{figures.count(figure.count)} {figure.counted}"
+    counted = f"{figures.count(figure.count)} {figures.noun(figure.count, figure.counted)}"
     if figure.change is None:
         return f"{figure.name} {' -> '.join(sides)} ({counted})"
     low, high = map(CHANGES[figure.unit], figure.change)

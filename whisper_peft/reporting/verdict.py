@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from whisper_peft.reporting.figures import count, number, percent, points, signed_percent
+from whisper_peft.reporting.figures import count, noun, number, percent, points, signed_percent
 from whisper_peft.reporting.run_report import EvaluationRecord, RunReport
 from whisper_peft.types import MergeResult
 
@@ -58,10 +58,11 @@ def merge_sentence(merge: MergeResult) -> str:
         >>> merge_sentence(MergeResult("merged", 2e-05, True, 8, (), 0.05))
         'logits differ by at most 2e-05 (accepted: 0.05); transcripts equal on 8 clips'
     """
+    clips = f"{merge.clips} {noun(merge.clips, 'clips')}"
     if merge.transcripts_equal:
-        transcripts = f"transcripts equal on {merge.clips} clips"
+        transcripts = f"transcripts equal on {clips}"
     else:
-        transcripts = f"transcripts differ on {len(merge.differing)} of {merge.clips} clips"
+        transcripts = f"transcripts differ on {len(merge.differing)} of {clips}"
     largest, accepted = f"{merge.max_logit_difference:.2g}", f"{merge.tolerance:g}"
     said = f"logits differ by at most {largest} (accepted: {accepted}); {transcripts}{_left_behind(merge)}"
     return said if merge.scale == 1 else f"{said}; the update at {merge.scale:g} of its size"
@@ -74,7 +75,8 @@ def short_context(evaluation: EvaluationRecord | None) -> str | None:
     if full is None or short is None:
         return None
     speed = f"{number(short.rtfx)} audio-seconds per second instead of {number(full.rtfx)}"
-    loops = f", {count(short.looping)} transcripts loop" if short.looping else ""
+    looping = "transcript loops" if short.looping == 1 else "transcripts loop"
+    loops = f", {count(short.looping)} {looping}" if short.looping else ""
     return f"WER {percent(short.wer)} instead of {percent(full.wer)}, {speed}{loops}"
 
 

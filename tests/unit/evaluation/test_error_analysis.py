@@ -192,6 +192,40 @@ def test_case_and_marks_are_told_apart_from_words() -> None:
     assert (added.units, added.after.value) == (3, pytest.approx(1 / 3))
 
 
+def test_each_side_has_the_count_that_its_rate_is_of() -> None:
+    before = predict("Hello Ann. Are you there? Yes.", "hello, Ann, are you there yes")
+    after = predict("Hello Ann. Are you there? Yes.", "Hello, Ann. Are, you there? Yes.")
+    found = named(analyse(after, before=(before,)).slices["writing"])
+    added, missing = found["marks added"], found["marks missing or wrong"]
+    assert (added.before.units, added.units, added.after.units) == (2, 5, None)
+    assert (added.before.value, added.after.value) == (0.5, 0.4)
+    assert added.has_own_units
+    assert not missing.has_own_units
+
+
+def test_names_that_cannot_be_told_are_listed_with_the_reason() -> None:
+    why = {
+        "THEN MARY PAID": "the references have no case that tells them",
+        "Then mary paid": "no word of the references is capitalised inside a sentence",
+        "Then Mary paid": None,
+    }
+    assert {text: analyse(predict(text, text)).not_measured.get("names") for text in why} == why
+    german = predict("Wir sehen das Haus", "Wir sehen das Haus", language="de")
+    assert analyse(german).not_measured["names"] == "the language capitalises every noun"
+
+
+def test_one_language_is_said_of_the_main_source_where_others_are_scored() -> None:
+    scored = [scored_alike({}, {"a": predict("un", "un", language=code)}) for code in ("fr", "en")]
+    found = break_down(
+        scored[0],
+        normalize=ENGLISH,
+        sources={"english": scored[1]},
+        training_words=None,
+        resampling=Resampling(10),
+    )
+    assert found.not_measured["language"] == "all of the main source is fr"
+
+
 def test_position_follows_the_words_through_the_window() -> None:
     row = predict("a b c d e f g h i j", "a b c d e f g h x y", duration_s=20.0)
     slices = analyse(row).slices["position"]
@@ -242,6 +276,13 @@ def test_a_model_that_is_too_sure_is_told_by_how_much() -> None:
     assert calibration(rows, Resampling(10)).error == 0.5
 
 
+def test_added_words_are_words_of_the_transcript_that_are_wrong() -> None:
+    (one,) = calibration([predict("a b", "a b x y", mean_log_probability=0.0)], Resampling(10)).bins
+    assert (one.words, one.right.value, one.wer.value) == (4, 0.5, 1.0)
+    left_out = [predict("a b c d", "a b", mean_log_probability=0.0)]
+    assert calibration(left_out, Resampling(10)).error == 0.0
+
+
 def test_what_cannot_be_measured_says_why() -> None:
     found = analyse(predict("one", "one"))
     assert found.not_measured == {
@@ -253,6 +294,7 @@ def test_what_cannot_be_measured_says_why() -> None:
         "source": "all of it is main source",
         "position": "all of it is 0 to 5 s",
         "rarity": "the words of the training text were not counted",
+        "names": "the references have no case that tells them",
         "writing": "the references have neither case nor marks",
         "calibration": "the search told no confidence",
     }

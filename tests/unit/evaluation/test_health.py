@@ -103,6 +103,34 @@ def test_no_change_and_few_utterances_are_no_certain_gain():
     assert (few.verdict, "fewer than 20" in few.why) == ("watch", True)
 
 
+FEW, ENOUGH = SENTENCES[:9], SENTENCES[:10]
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        check_retention,
+        check_style,
+        lambda heard: check_loops([heard]),
+        lambda heard: check_quantised(heard, None, "none", ""),
+        lambda heard: check_language(replace(heard, written=(Written("en", 0.5),) * 2), "transcribe"),
+        lambda heard: check_hallucination(*[[Sound("silence", "", False, 0.9)] * len(heard.after)] * 2),
+        lambda heard: check_long_form(*[joined(1)[: len(heard.after)]] * 2, None),
+        lambda heard: check_timestamps(*[windows(*[True] * len(heard.after))] * 2),
+        lambda heard: check_context(*[replace(result(0.1), utterances=len(heard.after))] * 2),
+    ],
+)
+def test_of_few_items_nothing_is_good(check):
+    few, enough = check(pair(references=FEW)), check(pair(references=ENOUGH))
+    assert (few.verdict, enough.verdict) == ("watch", "good")
+    assert "fewer than 10" in few.why
+    assert few.todo.startswith("hear more")
+
+
+def test_few_rows_of_which_none_was_learned_are_all_that_were_scored():
+    assert check_leakage(pair(references=FEW), frozenset(), frozenset()).verdict == "good"
+
+
 def test_forgotten_speech_is_bad_and_kept_speech_good():
     assert check_retention(pair(after=half_deaf)).verdict == "bad"
     assert check_retention(pair()).verdict == "good"
@@ -143,7 +171,8 @@ def test_a_gain_on_learned_rows_alone_is_named():
     found = check_leakage(pair(before=half_deaf, after=by_heart), frozenset(), learned)
     assert found.verdict == "bad"
     assert "the gain is on the learned rows" in found.why
-    leaked, clean = found.figures[2:]
+    assert found.figures[0].name == "WER of leaked rows"
+    leaked, clean = (one for one in found.figures if one.name.startswith("WER"))
     assert (leaked.count, clean.count) == (10, len(SENTENCES) - 10)
     assert leaked.rise < clean.rise == 0
     real = check_leakage(pair(before=half_deaf), frozenset(), learned)
@@ -196,8 +225,9 @@ def test_transcripts_that_do_not_end_are_named():
 
 
 def sounds(*texts, passes=True):
+    """Return three clips for each text."""
     kinds = ("silence", "noise", "music", "silence")
-    return [Sound(kind, text, passes, 0.5) for kind, text in zip(kinds, texts, strict=True)]
+    return [Sound(kind, text, passes, 0.5) for kind, text in zip(kinds, texts, strict=True)] * 3
 
 
 def test_more_words_on_silence_are_named_by_kind():
@@ -232,6 +262,62 @@ def test_recordings_that_fall_apart_are_bad_and_a_gain_missing_there_is_watched(
     assert behind.figures[1].name == "WER of the same utterances alone"
 
 
+def test_a_good_sentence_says_no_more_than_its_figures():
+    louder = check_hallucination(sounds("you", "", "", ""), sounds("you know", "", "", ""))
+    assert (louder.verdict, louder.figures[0].name) == ("good", "words for each clip of silence")
+    assert louder.why == "more words for each clip of silence than before, but by less than the limit of 1"
+    quieter = check_hallucination(sounds("you know", "", "", ""), sounds("you", "", "", ""))
+    assert quieter.why == "less is written than before where nobody speaks"
+    looping = replace(pair(), after=tuple(replace(one, looping=True) for one in pair().after))
+    looping = replace(looping, before=looping.after)
+    assert (check_loops([looping]).why, check_loops([looping]).figures[0].after) == ("as many as before", 1.0)
+    longer = check_long_form(
+        [JoinedUtterance("a", 10, 1000)] * 12, [JoinedUtterance("a", 20, 1000)] * 12, None
+    )
+    assert (longer.verdict, longer.why) == ("good", "it rose, but by less than the limit of 2 points")
+    held = {"expected": (0.75, 0.2)}
+    unsure = check_timestamps(windows(*[True] * 12), windows(*[True] * 12, **held))
+    assert unsure.verdict == "good"
+    assert (
+        unsure.why
+        == "timestamps are less likely where utterances end, but by less than the limit of 15 points"
+    )
+    assert unsure.figures[0].after == pytest.approx(0.75)
+
+
+def test_good_speech_and_style_say_how_they_moved():
+    def once(text):
+        return text.replace("bring", "ring") if text == many[0] else text
+
+    many = [f"{text} {number}" for number in range(10) for text in SENTENCES]
+    risen = check_retention(pair(after=once, references=many))
+    assert (risen.verdict, risen.why) == ("good", "it rose, but by less than the limit of 1 point")
+    fallen = check_retention(pair(before=once, references=many))
+    assert (fallen.verdict, fallen.why) == ("good", "it fell, which may be chance")
+
+    def uncapitalised(text):
+        return text[0].lower() + text[1:] if text in SENTENCES[:5] else text
+
+    other = check_style(pair(before=uncapitalised))
+    assert (other.verdict, other.figures[0].name) == ("good", "transcripts that start with a capital")
+    assert other.why == (
+        "more transcripts that start with a capital than before, but by less than the limit of 20 points"
+    )
+    wanted = check_style(pair(before=lambda text: text[0].lower() + text[1:]))
+    assert (wanted.verdict, wanted.figures[0].name) == ("good", "transcripts that start with a capital")
+    assert wanted.why == "more transcripts that start with a capital, as the references have"
+
+
+def test_the_deciding_figure_stands_first():
+    digits = check_style(pair(after=lambda text: re.sub(r" \d+", "", text)))
+    assert digits.figures[0].name in digits.why.split(";")[0]
+    sentences = check_leakage(pair(), frozenset(), frozenset(map(str, range(len(SENTENCES)))))
+    assert sentences.figures[0].name == "scored rows whose sentence was learned"
+    empty = check_loops([pair(after=lambda text: "")])
+    assert (empty.figures[0].name, empty.figures[0].after) == (LIMITS["empty"].figure, 1.0)
+    assert len({one.name for one in empty.figures}) == len(empty.figures) == 5
+
+
 def windows(*formed, distance=0.1, stamps=4, expected=(0.8, 0.2)):
     held = (ExpectedTimestamp(*expected),) * 2
     return [TimedWindow(stamps, one, (distance, distance), held) for one in formed]
@@ -239,11 +325,11 @@ def windows(*formed, distance=0.1, stamps=4, expected=(0.8, 0.2)):
 
 def test_forgotten_and_displaced_timestamps_are_named():
     assert check_timestamps(windows(*[True] * 4), windows(*[False] * 4)).verdict == "bad"
-    assert check_timestamps(windows(*[True] * 4), windows(*[True] * 4)).verdict == "good"
+    assert check_timestamps(windows(*[True] * 10), windows(*[True] * 10)).verdict == "good"
     late = check_timestamps(windows(*[True] * 4), windows(*[True] * 4, distance=2.0))
     assert (late.verdict, "further" in late.why) == ("bad", True)
-    assert late.figures[2].unit == "seconds"
-    assert late.figures[2].after == pytest.approx(2.0)
+    assert late.figures[0].unit == "seconds"
+    assert late.figures[0].after == pytest.approx(2.0)
     silent = check_timestamps(windows(False, False), windows(False, False, stamps=0))
     assert (silent.verdict, "in which timestamps are written" in silent.why) == ("bad", True)
     assert check_timestamps(windows(False, False), windows(False, False)).verdict == "watch"
@@ -255,11 +341,11 @@ def test_two_windows_tell_whether_timestamps_are_still_expected():
     one = windows(True, False)
     unlearned = check_timestamps(one, windows(False, False, expected=(0.1, 0.2)))
     assert (unlearned.verdict, "less likely where utterances end" in unlearned.why) == ("bad", True)
-    assert unlearned.figures[3].after == pytest.approx(0.1)
+    assert unlearned.figures[0].after == pytest.approx(0.1)
     late = check_timestamps(one, windows(True, False, expected=(0.8, 2.2)))
     assert (late.verdict, "the likely timestamps lie further" in late.why) == ("bad", True)
-    assert late.figures[4].unit == "seconds"
-    assert check_timestamps(one, one).verdict == "good"
+    assert (late.figures[0].unit, late.figures[0].after) == ("seconds", pytest.approx(2.2))
+    assert check_timestamps(one, one).why.startswith("timestamps are written at least as well as before")
 
 
 def test_another_language_is_named():
@@ -286,8 +372,22 @@ def test_a_cut_context_is_good_as_far_as_transcribe_takes_it():
     assert check_context(result(0.10), None).verdict == "not measured"
 
 
+@pytest.mark.parametrize(
+    ("cut", "rtfx", "why"),
+    [
+        (0.1, 6.0, "costs no words (no interval), and saves time"),
+        (0.1, 4.0, "costs no words (no interval), and saves no time"),
+        (0.1023, 6.0, "costs 0.23 points, within the limit of 0.5 points (no interval), and saves time"),
+        (0.12, 3.0, "costs 2 points, more than the limit of 0.5 points (no interval), and saves no time"),
+    ],
+)
+def test_a_cut_context_saves_what_was_measured(cut, rtfx, why):
+    assert check_context(result(0.1), replace(result(cut), rtfx=rtfx)).why == f"the cut context {why}"
+
+
 def test_what_rounding_costs_is_judged():
-    assert check_quantised(pair(), None, "none", "").verdict == "good"
+    unchanged = check_quantised(pair(), None, "none", "")
+    assert (unchanged.verdict, unchanged.why) == ("good", "rounded weights cost no words")
     assert check_quantised(pair(after=half_deaf), None, "none", "").verdict == "bad"
     assert check_quantised(None, None, "none", "why").why == "why"
 
@@ -301,7 +401,7 @@ def test_what_was_not_measured_is_never_good_and_says_why():
 
 def test_a_sound_run_is_good_throughout():
     heard = Hearing(
-        sounds=tuple(sounds("you", "", "", "")), windows=tuple(windows(True)), joined=tuple(joined(0))
+        sounds=tuple(sounds("you", "", "", "")), windows=tuple(windows(*[True] * 10)), joined=tuple(joined(0))
     )
     checks = judge(
         Evidence(

@@ -49,6 +49,27 @@ def test_the_page_shows_every_verdict_with_its_reason_and_escapes_it(run_folder:
     assert "the model was not tuned on that" in section
 
 
+def test_every_how_to_of_the_page_is_linked_to_a_page_that_the_repository_has(
+    run_folder: Path, root: Path
+) -> None:
+    page = write_page(run_folder).read_text(encoding="utf-8")
+    section = page[page.index('id="health"') : page.index("</section>", page.index('id="health"'))]
+    (address,) = re.findall(
+        r'^Repository = "(.*)"', (root / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    links = re.findall(r'<a href="([^"]*)"><code>([^<]*)</code></a>', section)
+    assert len(links) == section.count("docs/how-to/") / 2 == 4
+    for link, path in links:
+        assert link == f"{address}/blob/main/{path}"
+        assert (root / path).is_file()
+
+
+def test_one_of_a_thing_is_told_of_one(run_folder: Path) -> None:
+    ends = Figure("WER", "share", 0.25, 0.5, (0.1, 0.3), 1, "ends of utterances")
+    assert figure_text(ends).endswith(", 1 end of an utterance)")
+    assert re.search(r">1</data> clip</td>", write_page(run_folder).read_text(encoding="utf-8"))
+
+
 def test_the_card_tells_what_was_measured_and_names_what_was_not(run_folder: Path) -> None:
     report = read_report(run_folder)
     card = write_model_card(report.to_dict(), run_folder).read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -20,8 +20,10 @@ from whisper_peft.evaluation.error_analysis.groups import (
     speaking_rate,
 )
 from whisper_peft.evaluation.error_analysis.rates import Resampling, slices_of
-from whisper_peft.evaluation.error_analysis.values import Breakdown
+from whisper_peft.evaluation.error_analysis.values import Breakdown, Slice
 from whisper_peft.evaluation.error_analysis.words import (
+    CAPITALISES_NOUNS,
+    NAMES,
     Aligned,
     AlignedUtterance,
     by_kind,
@@ -76,12 +78,27 @@ def break_down(
         if len(found) >= one.least:
             slices[one.name] = found
         else:
-            missing[one.name] = f"all of it is {found[0].name}" if found else one.why_none
+            whole = "the main source" if sources and one.name != "source" else "it"
+            missing[one.name] = f"all of {whole} is {found[0].name}" if found else one.why_none
+    if why := _why_no_names(scored, slices.get("kind", ())):
+        missing["names"] = why
     measured = {when: calibration(rows, resampling) for when, rows in scored.predictions.items()}
     curves = {when: curve for when, curve in measured.items() if curve is not None}
     if not curves:
         missing["calibration"] = "the search told no confidence"
     return Breakdown(slices, confusions(aligned), curves, missing)
+
+
+def _why_no_names(scored: Scored, kinds: Sequence[Slice]) -> str:
+    """Say why no names were told from other words; nothing where they were."""
+    rows = scored.utterances
+    if any(one.name == NAMES for one in kinds):
+        return ""
+    if not has_case([one.reference for one in rows]):
+        return "the references have no case that tells them"
+    if all(one.language in CAPITALISES_NOUNS for one in rows):
+        return "the language capitalises every noun"
+    return "no word of the references is capitalised inside a sentence"
 
 
 def align_scored(scored: Scored, normalize: Callable[[str], str]) -> Aligned:

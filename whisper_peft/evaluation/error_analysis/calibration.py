@@ -47,15 +47,20 @@ def _bins(sure: Sequence[tuple[float, Prediction]], resampling: Resampling) -> I
     for low, high in pairwise(BOUNDS):
         inside = [(s, one) for s, one in sure if low <= s < high or (high == BOUNDS[-1] and s >= high)]
         wrong = Tally.of(word_errors(one) for _, one in inside)
-        words = int(wrong.units.sum())
-        if not words:
+        right = Tally.of((one.hits, _written(one)) for _, one in inside)
+        words = int(right.units.sum())
+        if not (words and wrong.units.sum()):
             continue
-        right = Tally.of((one.hits, word_errors(one)[1]) for _, one in inside)
         yield ConfidenceBin(
             f"{low:g} to {high:g}",
             len(inside),
             words,
-            confidence=float(np.average([sureness for sureness, _ in inside], weights=wrong.units)),
+            confidence=float(np.average([sureness for sureness, _ in inside], weights=right.units)),
             right=rate_of(right, resampling),
             wer=rate_of(wrong, resampling),
         )
+
+
+def _written(prediction: Prediction) -> int:
+    """Return the words of a transcript."""
+    return prediction.hits + prediction.substitutions + prediction.insertions

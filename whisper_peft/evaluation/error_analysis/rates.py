@@ -69,14 +69,19 @@ def slice_of(name: str, tallies: Mapping[str, Tally], resampling: Resampling) ->
     errors = np.stack([tally.errors for tally in kept.values()])
     units = np.stack([tally.units for tally in kept.values()])
     drawn = resampled_rates(errors, units, resampling.samples, resampling.seed)
+    counted = units.sum(axis=1).tolist()
     rates = {
-        when: Rate(tally.rate, percentile_interval(drawn[:, place]))
+        when: Rate(
+            tally.rate,
+            percentile_interval(drawn[:, place]),
+            None if counted[place] == counted[-1] else counted[place],
+        )
         for place, (when, tally) in enumerate(kept.items())
     }
     return Slice(
         name,
         utterances=int(met.sum()),
-        units=int(list(kept.values())[-1].units.sum()),
+        units=counted[-1],
         before=rates.get("before"),
         after=rates.get("after"),
         change=percentile_interval(drawn[:, 1] - drawn[:, 0]) if len(kept) > 1 else None,
@@ -88,7 +93,7 @@ def rate_of(tally: Tally, resampling: Resampling) -> Rate:
 
     Example:
         >>> rate_of(Tally.of([(1, 4)] * 3), Resampling(10))
-        Rate(value=0.25, interval=(0.25, 0.25))
+        Rate(value=0.25, interval=(0.25, 0.25), units=None)
     """
     drawn = resampled_rates(tally.errors[None], tally.units[None], resampling.samples, resampling.seed)
     return Rate(tally.rate, percentile_interval(drawn[:, 0]))

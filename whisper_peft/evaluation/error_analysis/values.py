@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A share of errors with its 95 % interval, resampled over utterances."""
+    """A share of errors with its 95 % interval, resampled over utterances.
+
+    Attributes:
+        value: Errors over units.
+        interval: Low and high.
+        units: What the errors are counted against, where that is not `units` of the slice.
+    """
 
     value: float
     interval: tuple[float, float]
+    units: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,8 @@ class Slice:
     Attributes:
         name: The kind, such as `2 to 5 s`.
         utterances: Utterances that have any of it.
-        units: What the errors are counted against: words, or what `Breakdown` says of the dimension.
+        units: What the errors are counted against, of the side that was scored last: words, or what
+            `Breakdown` says of the dimension. The other side has its own, where it wrote other marks.
         before: The untuned model; None where it was not scored. So for `after`, the tuned one.
         change: 95 % interval of after minus before, over the same utterances.
     """
@@ -32,6 +40,17 @@ class Slice:
     before: Rate | None = None
     after: Rate | None = None
     change: tuple[float, float] | None = None
+
+    @property
+    def has_own_units(self) -> bool:
+        """Whether the sides are counted against different numbers, as of the marks that each wrote.
+
+        Example:
+            >>> sides = [Rate(0.1, (0.0, 0.2), units) for units in (11, None)]
+            >>> Slice("marks added", 49, 52, *sides).has_own_units, Slice("loud", 9, 40).has_own_units
+            (True, False)
+        """
+        return any(side is not None and side.units is not None for side in (self.before, self.after))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +68,10 @@ class Confusion:
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceBin:
-    """Transcripts of about the same confidence: how sure the model was, and how many words were right."""
+    """Transcripts of about the same confidence: how sure the model was, and how many words were right.
+
+    `words` are those that it wrote; `right` is the share of them that are right, so that added words count.
+    """
 
     name: str
     utterances: int

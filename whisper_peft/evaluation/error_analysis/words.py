@@ -26,6 +26,9 @@ PLACE_S = 5.0
 CAPITALISES_NOUNS = frozenset({"de", "lb"})
 """Languages in which a capital says noun, not name."""
 
+NAMES = "names"
+"""The kind of word that is a name."""
+
 NAME = regex.compile(r"(?<=[\p{L}\p{M}\p{N},;:’'] )\p{Lu}[\p{L}\p{M}][\p{L}\p{M}'’-]*")
 """A word of two letters or more with a capital that no sentence begins with."""
 
@@ -90,7 +93,7 @@ def by_kind(aligned: Aligned, normalize: Callable[[str], str], *, has_case: bool
         return [not (a or b) for a, b in zip(name_marks(one), number_marks(one), strict=True)]
 
     if has_case:
-        yield "names", tallied(aligned, name_marks)
+        yield NAMES, tallied(aligned, name_marks)
     yield "numbers", tallied(aligned, number_marks)
     yield "other words", tallied(aligned, other_marks)
 

@@ -31,7 +31,8 @@ class Budget:
 
 
 BUDGETS: dict[Level, Budget] = {
-    "quick": Budget(named=60, brought=1, prompts=3, sounds=3, windows=2, recordings=1, rounded=0),
+    "quick": Budget(named=60, brought=1, prompts=10, sounds=10, windows=2, recordings=1, rounded=0),
     "full": Budget(named=500, brought=2, prompts=12, sounds=24, windows=30, recordings=15, rounded=40),
 }
-"""quick: about 11 windows for each model. full: minutes."""
+"""quick: about 25 windows for each model, of other speech and of sounds as many as a good verdict takes. full:
+minutes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from whisper_peft.evaluation.health.thresholds import LEAST_ITEMS, Limit, size
 from whisper_peft.evaluation.health.values import GRAVITY, Check, Figure, Verdict
 
 
@@ -16,11 +17,13 @@ class Side:
         title: What a report calls it.
         todo: What to do where it is not good.
         how_to: Name of the page in `docs/how-to` that tells how.
+        is_drawn: Whether what is heard stands for more, so that few items say little.
     """
 
     title: str
     todo: str
     how_to: str
+    is_drawn: bool = True
 
 
 CHECKS = {
@@ -34,6 +37,7 @@ CHECKS = {
         "Leakage",
         "score speech that was not learned: other recordings, sentences and speakers (data.eval)",
         "inspect-your-data",
+        is_drawn=False,
     ),
     "retention": Side(
         "Retention",
@@ -98,6 +102,15 @@ HEAR_MORE = (
 """What to do where a figure is neither good nor bad for want of speech."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one figure says; `why` belongs to the verdict, good ones included."""
+
+    verdict: Verdict
+    why: str
+    figure: Figure | None = None
+
+
 def judged(
     name: str,
     verdict: Verdict,
@@ -106,19 +119,37 @@ def judged(
     *,
     subject: str = "",
     todo: str | None = None,
+    deciding: Figure | None = None,
 ) -> Check:
-    """Return a check, with what to do where it is not good.
+    """Return a check, with what to do where it is not good; of too few items none is good.
+
+    Args:
+        name: Which one, as in `CHECKS`.
+        verdict: What came out.
+        figures: The first tells how many items were heard.
+        why: In a sentence.
+        subject: What it was measured on.
+        todo: What to do, where that is not what `CHECKS` says.
+        deciding: The figure that the verdict rests on, which is put first; None: the first one.
 
     Example:
         >>> judged("loops", "good", (), "no transcript loops").todo
         ''
         >>> judged("loops", "bad", (), "transcripts loop").how_to
         'hallucination'
+        >>> figure = Figure("WER", "share", 0.1, 0.1, (0.0, 0.0), 3, "utterances")
+        >>> judged("retention", "good", [figure], "as before").why
+        'as before, but fewer than 10 utterances are too few to call it good'
     """
-    side = CHECKS[name]
+    side, listed = CHECKS[name], tuple(figures)
+    if verdict == "good" and side.is_drawn and listed and listed[0].count < LEAST_ITEMS:
+        verdict, todo = "watch", HEAR_MORE
+        why = f"{why}, but fewer than {LEAST_ITEMS} {listed[0].counted} are too few to call it good"
+    if deciding is not None:
+        listed = (deciding, *(one for one in listed if one is not deciding))
     if verdict in ("good", "not measured"):
-        return Check(name, subject, verdict, tuple(figures), why)
-    return Check(name, subject, verdict, tuple(figures), why, todo or side.todo, side.how_to)
+        return Check(name, subject, verdict, listed, why)
+    return Check(name, subject, verdict, listed, why, todo or side.todo, side.how_to)
 
 
 def not_measured(name: str, why: str, *, subject: str = "") -> Check:
@@ -126,18 +157,74 @@ def not_measured(name: str, why: str, *, subject: str = "") -> Check:
     return judged(name, "not measured", (), why, subject=subject)
 
 
-def gravest(found: Sequence[tuple[Verdict, str]], otherwise: str) -> tuple[Verdict, str]:
-    """Return the gravest of several verdicts with the reasons of all that are as grave.
+def gravest(found: Sequence[Finding], otherwise: Finding) -> Finding:
+    """Return the gravest of several findings, with the reasons of all as grave and the first one's figure.
 
     Args:
-        found: Verdicts with their reasons.
-        otherwise: What is said where all are good.
+        found: Verdicts with their reasons and figures.
+        otherwise: What is said where nothing was found.
 
     Example:
-        >>> gravest([("good", "a"), ("bad", "b"), ("watch", "c"), ("bad", "d")], "well")
-        ('bad', 'b; d')
+        >>> found = [Finding("good", "a"), Finding("bad", "b"), Finding("watch", "c"), Finding("bad", "d")]
+        >>> gravest(found, Finding("good", "well")).why, gravest([], Finding("good", "well")).why
+        ('b; d', 'well')
     """
-    worst: Verdict = max((verdict for verdict, _ in found), key=GRAVITY.index, default="good")
-    if worst == "good":
-        return worst, otherwise
-    return worst, "; ".join(why for verdict, why in found if verdict == worst)
+    if not found:
+        return otherwise
+    worst: Verdict = max((one.verdict for one in found), key=GRAVITY.index)
+    grave = [one for one in found if one.verdict == worst]
+    return Finding(worst, "; ".join(one.why for one in grave), grave[0].figure)
+
+
+def worsened(moved: Iterable[tuple[Limit, Figure, str]]) -> list[Finding]:
+    """Return what is said of figures that got worse; where all are good, of the nearest to its limit.
+
+    Args:
+        moved: Figures with their limits, and what is said where they got worse.
+
+    Example:
+        >>> limit = Limit("loops", watch=0.01, bad=0.02, reason="")
+        >>> figure = Figure("loops", "share", 0.0, 0.005, (0.0, 0.01), 200, "utterances")
+        >>> [one.why for one in worsened([(limit, figure, "more loops")])]
+        ['more loops, but by less than the limit of 1 point']
+    """
+    worse = [one for one in moved if one[0].worsening(one[1]) > 0]
+    found = [Finding(limit.judge(figure), why, figure) for limit, figure, why in worse]
+    if not worse or any(one.verdict != "good" for one in found):
+        return [one for one in found if one.verdict != "good"]
+    limit, figure, why = max(worse, key=lambda one: one[0].worsening(one[1]) / one[0].watch)
+    return [Finding("good", f"{why}, {limit.within(figure)}", figure)]
+
+
+def course(limit: Limit, figure: Figure, *, unchanged: str) -> str:
+    """Say how an error rate went that is not bad, no more surely than its interval does.
+
+    Args:
+        limit: What it is judged by.
+        figure: The rate.
+        unchanged: What is said where it stayed.
+
+    Example:
+        >>> limit = Limit("WER", watch=0.01, bad=0.02, reason="")
+        >>> for after, change in ((0.105, (-0.005, 0.015)), (0.115, (0.01, 0.019)), (0.09, (-0.02, 0.0))):
+        ...     rate = Figure("WER", "share", 0.1, after, change, 60, "utterances")
+        ...     print(course(limit, rate, unchanged="as before"))
+        it rose, but by less than the limit of 1 point
+        it rose by more than chance, but by less than 2 points
+        it fell, which may be chance
+    """
+    low, high = figure.change or (figure.rise, figure.rise)
+    if limit.is_unsure(figure):
+        return "too little was heard to rule out a loss"
+    if figure.rise >= limit.watch:
+        sure = low > 0 and limit.bad is not None
+        return (
+            f"it rose by more than chance, but by less than {size(limit.bad or 0.0, figure.unit)}"
+            if sure
+            else "it rose, which may be chance"
+        )
+    if figure.rise > 0:
+        return f"it rose, {limit.within(figure)}"
+    if figure.rise == 0:
+        return unchanged
+    return f"it fell, {'by more than chance' if high < 0 else 'which may be chance'}"

@@ -6,11 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 from whisper_peft.evaluation.error_analysis.groups import word_errors
 from whisper_peft.evaluation.error_analysis.rates import Tally
-from whisper_peft.evaluation.health.checks import gravest, judged, not_measured
+from whisper_peft.evaluation.health.checks import (
+    Finding,
+    course,
+    gravest,
+    judged,
+    not_measured,
+    worsened,
+)
 from whisper_peft.evaluation.health.evidence import JoinedUtterance, Pair, Sound, TimedWindow
 from whisper_peft.evaluation.health.pairing import MILLISECONDS, PER_MILLE, figure_of, milliseconds, share_of
 from whisper_peft.evaluation.health.thresholds import LIMITS
-from whisper_peft.evaluation.health.values import Check, Figure, Verdict
+from whisper_peft.evaluation.health.values import Check, Figure
 from whisper_peft.types import Prediction
 
 
@@ -27,11 +34,13 @@ def check_hallucination(before: Sequence[Sound], after: Sequence[Sound]) -> Chec
         ("silence rule", passing),
         *(("hallucination", one) for one in kinds),
     ]
-    found = [
-        (LIMITS[name].judge(figure), f"more {figure.name}") for name, figure in judged_by if figure.rise > 0
-    ]
-    verdict, why = gravest(found, "no more is written than before where nobody speaks")
-    return judged("hallucination", verdict, (words, passing, *kinds), why)
+    amount = "less" if words.rise < 0 else "no more"
+    found = gravest(
+        worsened((LIMITS[name], figure, f"more {figure.name} than before") for name, figure in judged_by),
+        Finding("good", f"{amount} is written than before where nobody speaks", words),
+    )
+    figures = (words, passing, *kinds)
+    return judged("hallucination", found.verdict, figures, found.why, deciding=found.figure)
 
 
 def _passes(sound: Sound) -> bool:
@@ -57,28 +66,21 @@ def check_long_form(
         return not_measured("long_form", "the scored split has less than a minute of speech of one language")
     tallies = [Tally.of((one.errors, one.words) for one in joined) for joined in (before, after)]
     joined = figure_of(LIMITS["long form"].figure, tallies, "utterances")
-    verdict = LIMITS["long form"].judge(joined)
-    reasons = {
-        "good": "",
-        "watch": "it rose, which may be chance",
-        "bad": "recordings are no longer understood as before, by more than chance",
-    }
-    is_unsure = LIMITS["long form"].is_unsure(joined)
-    why = "too little was heard to rule out a loss" if is_unsure else reasons[verdict]
-    found, figures = [(verdict, why)], [joined]
+    limit = LIMITS["long form"]
+    verdict = limit.judge(joined)
+    why = "recordings are no longer understood as before, by more than chance"
+    if verdict != "bad":
+        why = course(limit, joined, unchanged="recordings are understood as before")
+    found, figures = [Finding(verdict, why, joined)], [joined]
     alone = _alone(after, pair)
     if alone is not None:
         figures.append(alone)
         behind = joined.rise - alone.rise
         if behind >= LIMITS["long form behind"].watch:
-            found.append(("watch", "long recordings gained much less than their utterances heard alone"))
-    return judged("long_form", *_with_figures(gravest(found, "recordings are understood as before"), figures))
-
-
-def _with_figures(
-    found: tuple[Verdict, str], figures: Sequence[Figure]
-) -> tuple[Verdict, Sequence[Figure], str]:
-    return found[0], figures, found[1]
+            why = "long recordings gained much less than their utterances heard alone"
+            found.append(Finding("watch", why, joined))
+    worst = gravest(found, found[0])
+    return judged("long_form", worst.verdict, figures, worst.why)
 
 
 def _alone(joined: Sequence[JoinedUtterance], pair: Pair | None) -> Figure | None:
@@ -110,15 +112,12 @@ def check_timestamps(before: Sequence[TimedWindow], after: Sequence[TimedWindow]
     if not after:
         return not_measured("timestamps", "there are no utterances of up to 30 s to be joined")
     figures = {**_written(before, after), **_expected(before, after)}
-    found: list[tuple[Verdict, str]] = [
-        (LIMITS[name].judge(figure), WORSE[name])
-        for name, figure in figures.items()
-        if (figure.rise < 0 if LIMITS[name].falls else figure.rise > 0)
-    ]
+    found = worsened((LIMITS[name], figure, WORSE[name]) for name, figure in figures.items())
     if figures["timestamps"].before == figures["timestamps"].after == 0:
-        found.append(("watch", "in no window are they well formed, before and after"))
-    verdict, why = gravest(found, "timestamps are written at least as well as before")
-    return judged("timestamps", verdict, tuple(figures.values()), why)
+        why = "in no window are they well formed, before and after"
+        found.append(Finding("watch", why, figures["timestamps"]))
+    worst = gravest(found, Finding("good", "timestamps are written at least as well as before"))
+    return judged("timestamps", worst.verdict, figures.values(), worst.why, deciding=worst.figure)
 
 
 def _written(before: Sequence[TimedWindow], after: Sequence[TimedWindow]) -> dict[str, Figure]:

@@ -9,7 +9,7 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from whisper_peft.evaluation.error_analysis.groups import word_errors
 from whisper_peft.evaluation.error_analysis.rates import Tally
-from whisper_peft.evaluation.health.checks import HEAR_MORE, gravest, judged, not_measured
+from whisper_peft.evaluation.health.checks import HEAR_MORE, Finding, course, gravest, judged, not_measured
 from whisper_peft.evaluation.health.evidence import Pair
 from whisper_peft.evaluation.health.pairing import SAMPLES, cer_of, figure_of, wer_of
 from whisper_peft.evaluation.health.thresholds import (
@@ -49,16 +49,13 @@ def check_target(pair: Pair | None) -> Check:
 def check_retention(pair: Pair) -> Check:
     """Judge whether other speech is still understood."""
     wer, limit = wer_of(pair), LIMITS["retention"]
-    verdict, todo = limit.judge(wer), None
-    why = {
-        "good": "other speech is understood as before",
-        "watch": "it rose, which may be chance",
-        "bad": "other speech is no longer understood as before, by more than chance",
-    }[verdict]
-    if limit.is_unsure(wer):
-        why, todo = "too little was heard to rule out a loss", HEAR_MORE
+    verdict, todo = limit.judge(wer), HEAR_MORE if limit.is_unsure(wer) else None
+    if verdict == "bad":
+        why = "other speech is no longer understood as before, by more than chance"
     elif wer.change and wer.change[1] < 0:
         why = "other speech is understood better than before"
+    else:
+        why = course(limit, wer, unchanged="other speech is understood as before")
     if pair.learned:
         why += "; some of it was learned beside the target"
     return judged("retention", verdict, (wer, cer_of(pair)), why, subject=pair.name, todo=todo)
@@ -99,26 +96,34 @@ def check_leakage(pair: Pair | None, recordings: Collection[str] | None, sentenc
         return not_measured("leakage", why)
     total, leaked = len(pair.after), {*recordings, *sentences}
     heard, said = len([*recordings]) / total, len([*sentences]) / total
-    figures = [
-        Figure("scored rows whose recording was learned", "share", None, heard, None, total, "rows"),
-        Figure("scored rows whose sentence was learned", "share", None, said, None, total, "rows"),
-        *_gains(pair, leaked),
-    ]
-    verdict, why = gravest(_leaks(pair, heard, said, leaked), "no scored row was learned")
-    return judged("leakage", verdict, figures, why)
-
-
-def _leaks(pair: Pair, heard: float, said: float, leaked: Collection[str]) -> list[tuple[Verdict, str]]:
-    found: list[tuple[Verdict, str]] = []
+    recording = Figure("scored rows whose recording was learned", "share", None, heard, None, total, "rows")
+    sentence = Figure("scored rows whose sentence was learned", "share", None, said, None, total, "rows")
+    gains = _gains(pair, leaked)
+    found: list[Finding] = []
     if heard > 0:
         verdict: Verdict = "bad" if heard >= SHARED_RECORDINGS_BAD else "watch"
-        found.append((verdict, "recordings that are scored were learned: tuned on its test set"))
+        why = "recordings that are scored were learned: tuned on its test set"
+        found.append(Finding(verdict, why, recording))
     if said >= SHARED_SENTENCES_WATCH:
         verdict = "bad" if said >= SHARED_SENTENCES_BAD else "watch"
-        found.append((verdict, "sentences that are scored were learned: the WER says little of other ones"))
+        why = "sentences that are scored were learned: the WER says little of other ones"
+        found.append(Finding(verdict, why, sentence))
     if leaked and learned_by_heart(pair, leaked):
-        found.append(("bad", "the gain is on the learned rows: on the others it is clearly smaller"))
-    return found
+        why = "the gain is on the learned rows: on the others it is clearly smaller"
+        found.append(Finding("bad", why, gains[0]))
+    worst = gravest(found, _unleaked(sentence))
+    figures = [recording, sentence, *gains]
+    return judged("leakage", worst.verdict, figures, worst.why, deciding=worst.figure)
+
+
+def _unleaked(sentence: Figure) -> Finding:
+    """Return what is said where no row was learned, or too few sentences to speak of."""
+    if not sentence.after:
+        return Finding("good", "no scored row was learned")
+    limit = f"{SHARED_SENTENCES_WATCH * 100:g} %"
+    return Finding(
+        "good", f"sentences that are scored were learned, but of less than {limit} of the rows", sentence
+    )
 
 
 def _gains(pair: Pair, leaked: Collection[str]) -> list[Figure]:

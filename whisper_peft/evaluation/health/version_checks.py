@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from whisper_peft.evaluation.health.checks import judged, not_measured
+from whisper_peft.evaluation.health.checks import course, judged, not_measured
 from whisper_peft.evaluation.health.evidence import Pair
 from whisper_peft.evaluation.health.pairing import wer_of
-from whisper_peft.evaluation.health.thresholds import LIMITS
+from whisper_peft.evaluation.health.thresholds import LIMITS, size
 from whisper_peft.evaluation.health.values import Check, Figure
 from whisper_peft.types import EvalResult, MergeResult
 
@@ -31,9 +31,15 @@ def check_context(full: EvalResult | None, cut: EvalResult | None) -> Check:
             "audio seconds transcribed a second", "number", full.rtfx, cut.rtfx, None, count, "utterances"
         ),
     )
-    if cut.wer > full.wer + LIMITS["cut context"].watch:
-        return judged("context", "watch", figures, "the cut context costs words")
-    return judged("context", "good", figures, "the cut context can be used: it costs no words and saves time")
+    limit, (wer, speed) = LIMITS["cut context"], figures
+    is_dear = cut.wer > full.wer + limit.watch
+    cost = "costs no words"
+    if wer.rise > 0:
+        bound = "more than" if is_dear else "within"
+        cost = f"costs {size(wer.rise, wer.unit)}, {bound} the limit of {size(limit.watch, wer.unit)}"
+    saved = "saves time" if speed.rise > 0 else "saves no time"
+    why = f"the cut context {cost} (no interval), and {saved}"
+    return judged("context", "watch" if is_dear else "good", figures, why)
 
 
 def check_quantised(pair: Pair | None, merge: MergeResult | None, trained: str, why_none: str) -> Check:
@@ -49,12 +55,12 @@ def check_quantised(pair: Pair | None, merge: MergeResult | None, trained: str, 
     if pair is None:
         return judged("quantised", "not measured", figures, why_none)
     wer = wer_of(pair, f"WER in float, then in {'int8' if trained == 'none' else trained}")
-    verdict = LIMITS["quantised"].judge(wer)
-    why = {
-        "good": "rounded weights cost no words to speak of",
-        "watch": "they cost words, or too little was heard to rule it out",
-        "bad": "they cost words, by more than chance",
-    }[verdict]
+    limit = LIMITS["quantised"]
+    verdict = limit.judge(wer)
+    if verdict == "bad":
+        why = "rounded weights cost words, by more than chance"
+    else:
+        why = course(limit, wer, unchanged="rounded weights cost no words")
     return judged("quantised", verdict, [wer, *figures], why)
 
 

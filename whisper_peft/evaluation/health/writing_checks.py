@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from whisper_peft.evaluation.error_analysis.breakdown import align_scored
 from whisper_peft.evaluation.error_analysis.groups import Scored
 from whisper_peft.evaluation.error_analysis.rates import Tally
 from whisper_peft.evaluation.error_analysis.words import number_marks, tallied
-from whisper_peft.evaluation.health.checks import gravest, judged, not_measured
+from whisper_peft.evaluation.health.checks import Finding, gravest, judged, not_measured, worsened
 from whisper_peft.evaluation.health.evidence import Pair
 from whisper_peft.evaluation.health.pairing import figure_of, share_of
-from whisper_peft.evaluation.health.thresholds import LIMITS, Limit
+from whisper_peft.evaluation.health.thresholds import LIMITS
 from whisper_peft.evaluation.health.values import Check, Figure, Verdict
 from whisper_peft.evaluation.long_form import COMPRESSION_RATIO, compression_ratio
 from whisper_peft.evaluation.normalizers import get_normalizer
@@ -51,20 +51,44 @@ def check_style(pair: Pair) -> Check:
         why = f"fewer than {LEAST_TRANSCRIPTS} transcripts have any words"
         return not_measured("style", why, subject=pair.name)
     wanted = style_profile(one.reference for one in pair.after)
-    measured = _measured(pair)
-    figures = list(measured.values())
+    measured, limit = _measured(pair), LIMITS["numbers"]
     found = [
         _drift(field, one, getattr(wanted, field)) for field, one in measured.items() if _moved(field, one)
     ]
-    numbers, otherwise = _numbers(pair), "written as before"
-    if numbers is None:
-        otherwise += "; too few numbers were said to judge how they are written"
-    else:
+    numbers = _numbers(pair)
+    if numbers is not None and (limit.judge(numbers) == "bad" or numbers.rise >= limit.watch):
+        found.append(Finding(limit.judge(numbers), "numbers are no longer written as said", numbers))
+    worst = gravest(found, _unmoved(measured, numbers))
+    why, figures = worst.why, list(measured.values())
+    if numbers is not None:
         figures.append(numbers)
-        if (verdict := LIMITS["numbers"].judge(numbers)) == "bad" or numbers.rise >= LIMITS["numbers"].watch:
-            found.append((verdict, "numbers are no longer written as said"))
-    verdict, why = gravest(found, otherwise)
-    return judged("style", verdict, figures, why, subject=pair.name)
+    elif worst.verdict == "good":
+        why += "; too few numbers were said to judge how they are written"
+    return judged("style", worst.verdict, figures, why, subject=pair.name, deciding=worst.figure)
+
+
+def _unmoved(measured: Mapping[str, Figure], numbers: Figure | None) -> Finding:
+    """Return what is said where nothing moved to speak of: of what came nearest to its limit."""
+    limit = LIMITS["style"]
+    near = [
+        (abs(one.rise) / limit.watch if field in SHARES else 0.0, f"{_direction(one)} than before", one)
+        for field, one in measured.items()
+        if one.rise
+    ]
+    if numbers is not None and numbers.rise > 0:
+        near.append((numbers.rise / LIMITS["numbers"].watch, f"more {numbers.name} than before", numbers))
+    if not near:
+        return Finding("good", "written as before")
+    _, why, nearest = max(near, key=lambda one: one[0])
+    if nearest.unit == "share":
+        within = (LIMITS["numbers"] if nearest is numbers else limit).within(nearest)
+    else:
+        within = f"but by less than the limit of {LARGE_FACTOR:g} times as many or few"
+    return Finding("good", f"{why}, {within}", nearest)
+
+
+def _direction(figure: Figure) -> str:
+    return f"{'fewer' if figure.rise < 0 else 'more'} {figure.name}"
 
 
 def _measured(pair: Pair) -> dict[str, Figure]:
@@ -108,17 +132,18 @@ def _moved(field: str, figure: Figure) -> bool:
     return high >= LEAST_PER_100_WORDS and high > LARGE_FACTOR * low
 
 
-def _drift(field: str, figure: Figure, said: float) -> tuple[Verdict, str]:
+def _drift(field: str, figure: Figure, said: float) -> Finding:
     """Judge a change to speak of, by its size, its interval, and how the references are written."""
     then, now = figure.before or 0.0, figure.after or 0.0
-    direction = f"{'fewer' if now < then else 'more'} {figure.name}"
+    direction = _direction(figure)
     if abs(now - said) < abs(then - said):
         wanted: Verdict = "good" if now > then and field != "all_caps_words" else "watch"
-        return wanted, f"{direction}, as the references have"
+        return Finding(wanted, f"{direction}, as the references have", figure)
     low, high = figure.change or (0.0, 0.0)
     large = field in DENSITIES or abs(now - then) >= (LIMITS["style"].bad or 1.0)
     is_bad = large and (low > 0 or high < 0)
-    return "bad" if is_bad else "watch", f"{direction} than before, and the references do not ask for it"
+    why = f"{direction} than before, and the references do not ask for it"
+    return Finding("bad" if is_bad else "watch", why, figure)
 
 
 def _numbers(pair: Pair) -> Figure | None:
@@ -141,20 +166,24 @@ def check_loops(pairs: Sequence[Pair]) -> Check:
     after = [one for pair in pairs for one in pair.after]
     if not after:
         return not_measured("loops", "no utterance was scored both before and after")
-    figures, found = [], []
-    for name, is_so in _SIGNS.items():
-        figure = share_of(LIMITS[name].figure, before, after, is_so, "utterances")
-        figures.append(figure)
-        found.append((_rise(figure, LIMITS[name]), f"more {LIMITS[name].figure}"))
-    same = _same_transcripts(before, after)
-    found.append((_rise(same, LIMITS["same transcript"]), f"more {LIMITS['same transcript'].figure}"))
-    verdict, why = gravest(found, "transcripts end, and say each thing once")
-    return judged("loops", verdict, [*figures, same], why)
+    figures = {
+        name: share_of(LIMITS[name].figure, before, after, is_so, "utterances")
+        for name, is_so in _SIGNS.items()
+    }
+    figures["same transcript"] = _same_transcripts(before, after)
+    found = worsened(
+        (LIMITS[name], figure, f"more {figure.name} than before") for name, figure in figures.items()
+    )
+    worst = gravest(found, _commonest([*figures.values()]))
+    return judged("loops", worst.verdict, figures.values(), worst.why, deciding=worst.figure)
 
 
-def _rise(figure: Figure, limit: Limit) -> Verdict:
-    """Judge what should never rise: an interval that only reaches far is no reason to worry."""
-    return limit.judge(figure) if figure.rise > 0 else "good"
+def _commonest(figures: Sequence[Figure]) -> Finding:
+    """Return what is said where no sign of a loop rose: of the commonest, where there is any."""
+    most = max(figures, key=lambda one: one.after or 0.0)
+    if not most.after:
+        return Finding("good", "transcripts end, and say each thing once")
+    return Finding("good", "fewer than before" if most.rise < 0 else "as many as before", most)
 
 
 def _is_compressible(prediction: Prediction) -> bool:
