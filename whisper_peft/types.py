@@ -249,6 +249,8 @@ class TrainResult:
     `targets` counts windows by what was learned from them beside plain text: `timestamps`, `previous_text`,
     `long_form`, `no_speech`. `refused_updates` are steps that changed no weight, `spikes` those whose loss or
     gradient stuck out; `micro_batch_parts` is above 1 where memory ran short and micro-batches were halved.
+    `stopped_by` is the field of `train` that ended the run (`max_steps`, `epochs`, `stream_steps`), or
+    `early_stopping`, `callback` or `interrupt`; older reports have `max_steps` for each of the fields.
     """
 
     steps: int

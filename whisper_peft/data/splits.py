@@ -166,7 +166,8 @@ def _parted(part: str, splits: Sequence[str]) -> Choice:
 
 
 def _known(splits: Sequence[str]) -> list[str]:
-    return [*splits, EVERY_ROW, *(["train", "held-out"] if _has_one_use(splits) else [])]
+    parts = ("train", HELD_OUT) if _has_one_use(splits) else ()
+    return list(dict.fromkeys((*splits, EVERY_ROW, *parts)))
 
 
 def _choose_similar(field: str, wanted: str, splits: Sequence[str], source: str) -> Choice:

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from whisper_peft.data.batches.mixing_shares import mixing_shares
 from whisper_peft.data.checking import check_row
-from whisper_peft.data.sources.mixed_sources import mixed_names, open_mixed
+from whisper_peft.data.sources.mixed_sources import open_mixed
 from whisper_peft.data.sources.opening import Source, open_split
+from whisper_peft.data.sources.source_names import mixed_names
 from whisper_peft.data.splits import Role
 from whisper_peft.data.text.text_style import choose_text_case, text_style
 from whisper_peft.errors import DataError, WhisperPeftError

@@ -9,7 +9,7 @@ from whisper_peft.recipe.sections import Recipe
 
 PATHS = {
     "model": ("name",),
-    "data": ("source",),
+    "data": ("source", "corrections"),
     "adapter": ("init",),
     "augment.noise": ("source",),
     "augment.reverb": ("source",),

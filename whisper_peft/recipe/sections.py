@@ -100,6 +100,9 @@ class DataSection(SpeechFields):
     then. None: the eval split, and the report says so."""
     train_share: float = Field(1.0, gt=0, le=1)
     """Share of the training split to learn from, whole speakers; smaller shares lie within larger ones."""
+    corrections: Path | None = None
+    """A filled suspicious.csv: corrected_text is learned for a row's text, action drop leaves the row out.
+    Training rows only, found by id; those of data.mix by NAME/ID."""
     min_duration_s: float = Field(0.1, ge=0)
     """Shorter recordings are skipped and counted. Seconds."""
     max_duration_s: float = Field(30.0, gt=0, le=30)

@@ -61,7 +61,9 @@ HEADINGS = {
 }
 """Dimensions in the order of the page."""
 
-NAMES = {"calibration": "Confidence"} | {name: heading.title for name, heading in HEADINGS.items()}
+NAMES = {"calibration": "Confidence", "names": "Names"} | {
+    name: heading.title for name, heading in HEADINGS.items()
+}
 
 CONFUSIONS = {
     "substituted": Heading("Words written otherwise", "Said and written."),

@@ -164,7 +164,7 @@ class Training:
                     step = next(batches)
                 row = self._step(step)
             ended = self._close_step(self._finish_step(row, step[0], clock.seconds, waiting.seconds))
-        return ended or "max_steps"
+        return ended or self.plan.ends_by
 
     def _close_step(self, stop: str | None) -> str | None:
         """Score and save where it is time to, and return why the run ends with this step, if it does."""

@@ -63,6 +63,8 @@ class TrainingPlan:
         )
         self.steps_per_epoch = self._steps_per_epoch()
         self.total_steps = section.max_steps or self._steps_of(section)
+        counted = "stream_steps" if self.steps_per_epoch is None else "epochs"
+        self.ends_by = counted if section.max_steps is None else "max_steps"
 
     def steps(self, *, epoch: int, skip: int, place: StreamPlace | None = None) -> Iterator[StepPlan]:
         """Yield steps for as long as they are asked for, from an epoch on, without the first of that epoch.

@@ -70,7 +70,7 @@ def test_the_card_has_a_table_and_names_its_limits(folder):
     assert row.startswith(
         "| old.speech \\<b\\>\\| | 20.0 % of an epoch | 60 utterances of test | 10.00 % | 21.00 % |"
     )
-    assert "on test and the sources of the table" in card
+    assert "on test, the sources of the table, " in card
 
 
 def test_the_wer_of_the_run_has_no_part_of_it(folder, make_run):

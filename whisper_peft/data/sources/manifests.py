@@ -64,7 +64,7 @@ def _has_json_lines(file: Path) -> bool:
 def column_names(file: Path, rows: int | None = 1) -> dict[str, None]:
     """Return the columns of a manifest's first rows, or of all rows, in order."""
     names: dict[str, None] = {}
-    for _, row in itertools.islice(_read(file), rows):
+    for _, row in itertools.islice(read_rows(file), rows):
         names.update(dict.fromkeys(row or ()))
     return names
 
@@ -130,7 +130,7 @@ class Manifest:
         """Yield the rows in the order they are written."""
         if self.named_by_file and self.split not in (None, self.file.stem):
             return
-        for line, row in _read(self.file):
+        for line, row in read_rows(self.file):
             if self.split is not None and self._is_elsewhere(row):
                 continue
             reason = self._refusal(row)
@@ -142,7 +142,7 @@ class Manifest:
 
     def splits(self) -> set[str | None]:
         """Return the splits that the rows, their recordings' folders or the file itself name."""
-        return {self._split_of(row) for _, row in _read(self.file) if row is not None}
+        return {self._split_of(row) for _, row in read_rows(self.file) if row is not None}
 
     def _is_elsewhere(self, row: Mapping[str, Any] | None) -> bool:
         """Tell whether a row is of another split; one that is broken may be of any, if nothing tells."""
@@ -175,8 +175,8 @@ def _names_a_split(folder: str) -> bool:
     return is_for_training(folder) or is_for_scoring(folder)
 
 
-def _read(file: Path) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
-    """Yield each row with its number; None for one that is malformed.
+def read_rows(file: Path) -> Iterator[tuple[int, Mapping[str, Any] | None]]:
+    """Yield each row of a manifest with its number; None for one that is malformed.
 
     Bytes that are no UTF-8 become halves of characters, by which the row is known as `not-utf8`; in paths
     they are what names the file.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from whisper_peft.data.sources.kinds import PATH_SUFFIXES
 from whisper_peft.data.sources.opening import Source, open_split, open_splits
+from whisper_peft.data.sources.source_names import mixed_names
 from whisper_peft.data.splits import Role
-from whisper_peft.errors import DataError, RecipeError
+from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection, MixedSource, SpeechFields
 from whisper_peft.types import Utterance
 
@@ -86,8 +84,9 @@ def open_mixed(main: DataSection, place: int, which: Role) -> NamedSource:
         >>> [row.id for row in open_mixed(DataSection(mix=(mixed,)), 0, "train")]
         ['old/row:0']
     """
+    name = mixed_names(main.mix)[place]
     with _in_words_of_mix(place):
-        opened = open_split(section_of(main.mix[place], main), which)
+        opened = open_split(section_of(main.mix[place], main), which, mixed_as=name)
     return _named(main, place, opened)
 
 
@@ -98,8 +97,9 @@ def open_mixed_splits(main: DataSection, place: int) -> tuple[NamedSource, ...]:
         DataError: If the source is missing, in the words of its own fields.
         RecipeError: If two sources were given one name.
     """
+    name = mixed_names(main.mix)[place]
     with _in_words_of_mix(place):
-        opened = open_splits(section_of(main.mix[place], main))
+        opened = open_splits(section_of(main.mix[place], main), mixed_as=name)
     return tuple(_named(main, place, source) for source in opened)
 
 
@@ -119,40 +119,6 @@ def section_of(mixed: MixedSource, main: DataSection) -> DataSection:
     shared = {name: getattr(main, name) for name in main.model_fields_set - own}
     named = {name: getattr(mixed, name) for name in mixed.model_fields_set & {*SpeechFields.model_fields}}
     return DataSection(**shared, **{name: value for name, value in named.items() if value is not None})
-
-
-def mixed_names(mix: Sequence[MixedSource]) -> tuple[str, ...]:
-    """Return a name for each source: the one given, else that of its file, folder or data set, numbered.
-
-    Raises:
-        RecipeError: If one name was given twice.
-
-    Example:
-        >>> mixed_names([MixedSource(source=name) for name in ("prompts/en", "owner/libri", "more/en")])
-        ('en', 'libri', 'en-2')
-    """
-    given = [mixed.name for mixed in mix if mixed.name is not None]
-    for name in given:
-        if given.count(name) > 1:
-            raise RecipeError(
-                f"{given.count(name)} sources of data.mix have the name {name!r}",
-                "their scores could not be told apart",
-                "give them different names, or none",
-            )
-    names: list[str] = []
-    for mixed in mix:
-        base = _base_name(mixed.source)
-        numbered = itertools.chain([base], (f"{base}-{number}" for number in itertools.count(2)))
-        names.append(mixed.name or next(name for name in numbered if name not in {*names, *given}))
-    return tuple(names)
-
-
-def _base_name(source: object) -> str:
-    if not isinstance(source, str | Path):
-        return type(source).__name__.lower()
-    name = Path(source).expanduser().absolute().name
-    ending = next((suffix for suffix in PATH_SUFFIXES if name.endswith(suffix)), "")
-    return name.removesuffix(ending) or "source"
 
 
 @contextmanager

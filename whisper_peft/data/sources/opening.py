@@ -10,18 +10,35 @@ import dataclasses
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from whisper_peft.data.held_out import HOLD_OUT_SEED, HoldOut, choose_hold_out
+from whisper_peft.data.sources.corrections import (
+    Corrections,
+    corrections_of,
+    read_corrections,
+    refuse_unknown,
+    without_those_of,
+)
 from whisper_peft.data.sources.hub import open_hub
 from whisper_peft.data.sources.in_memory import open_table
 from whisper_peft.data.sources.kinds import PATH_SUFFIXES, Corpus, Rows, is_there, open_path
 from whisper_peft.data.sources.named_sources import open_plug_in, plug_in_named
 from whisper_peft.data.sources.skipping import Keeps, rows_after
-from whisper_peft.data.splits import EVERY_ROW, HELD_OUT, Choice, Role, choose, choose_named, split_key
+from whisper_peft.data.sources.source_names import mixed_names
+from whisper_peft.data.splits import (
+    EVERY_ROW,
+    HELD_OUT,
+    Choice,
+    Role,
+    choose,
+    choose_named,
+    is_for_scoring,
+    split_key,
+)
 from whisper_peft.data.subsets import Subset, choose_subset
 from whisper_peft.recipe.sections import DataSection
 from whisper_peft.types import Utterance
@@ -47,7 +64,10 @@ class Source(Rows, Protocol):
 
 @dataclass(frozen=True)
 class Selection:
-    """A split of a corpus, or the part of it that is, or is not, held out."""
+    """A split of a corpus, or the part of it that is, or is not, held out; its rows as they are corrected.
+
+    Parts are chosen by the text as it lies: a correction moves no row from the learned to the scored ones.
+    """
 
     rows: Rows
     name: str
@@ -56,6 +76,7 @@ class Selection:
     hold_out: HoldOut | None = None
     keeps_held_out: bool = False
     subset: Subset | None = None
+    corrections: Corrections | None = None
 
     @property
     def is_stream(self) -> bool:
@@ -70,7 +91,11 @@ class Selection:
     @property
     def count(self) -> int | None:
         """Rows there are, None where only reading a stream would tell."""
-        if self.hold_out is None and self.subset is None:
+        if (
+            self.hold_out is None
+            and self.subset is None
+            and not (self.corrections and self.corrections.dropped)
+        ):
             return self.rows.count
         return None if self.is_stream else sum(1 for _ in self)
 
@@ -78,31 +103,45 @@ class Selection:
         """Yield the rows that `keeps` wants, without the first `count`, unread as far as the kind allows."""
         if not self.is_stream:  # ids are made unique from the first row on
             return rows_after(iter(self), count, keeps)
-        if self.hold_out is None and self.subset is None:
-            return _with_readable_ids(rows_after(self.rows, count, keeps))
-        wanted = rows_after(self.rows, count, lambda row: self._selects(row) and keeps(row))
-        return _with_readable_ids(wanted)
+
+        def is_wanted(row: Utterance) -> bool:
+            row = _with_readable_id(row)
+            return self._selects(row) and keeps(self._corrected(row))
+
+        return map(self._corrected, map(_with_readable_id, rows_after(self.rows, count, is_wanted)))
 
     def __iter__(self) -> Iterator[Utterance]:
-        rows: Iterable[Utterance] = _with_readable_ids(self.rows)
+        rows: Iterable[Utterance] = map(_with_readable_id, self.rows)
         if not self.is_stream:
             rows = _with_unique_ids(rows)
-        return iter(rows) if self.hold_out is None and self.subset is None else filter(self._selects, rows)
+        return map(self._corrected, filter(self._selects, rows))
 
     def _selects(self, row: Utterance) -> bool:
         is_on_this_side = self.hold_out is None or self.hold_out(row) == self.keeps_held_out
-        return is_on_this_side and (self.subset is None or self.subset(row))
+        is_in_part = is_on_this_side and (self.subset is None or self.subset(row))
+        return is_in_part and (self.corrections is None or self.corrections.keeps(row))
+
+    def _corrected(self, row: Utterance) -> Utterance:
+        return row if self.corrections is None else self.corrections(row)
 
 
-def open_split(section: DataSection, which: Role, *, seed: int = HOLD_OUT_SEED) -> Source:
+def open_split(section: DataSection, which: Role, *, seed: int = HOLD_OUT_SEED, mixed_as: str = "") -> Source:
     """Open the rows to train on, to score, or to choose the best step by.
 
     A split that the user named is taken or refused; a default one that is absent is replaced by the only one
     that looks right; without any, a tenth is held out: speakers, recordings or sentences. What was done
-    stands in the source's `sentence`, which is also logged.
+    stands in the source's `sentence`, which is also logged. Rows to train on are corrected
+    (`data.corrections`), the others never.
+
+    Args:
+        section: Where the speech lies.
+        which: What the rows are for.
+        seed: Of a hold-out.
+        mixed_as: Name of the source in a mixture, by which corrections are its own; empty for the main one.
 
     Raises:
-        DataError: If the source is missing, empty or of no known kind, or the split is not there.
+        DataError: If the source is missing, empty or of no known kind, or the split is not there, or a
+            correction is for no row.
 
     Example:
         >>> section = DataSection(source=[{"audio": "a.wav", "text": str(n)} for n in range(20)])
@@ -113,7 +152,10 @@ def open_split(section: DataSection, which: Role, *, seed: int = HOLD_OUT_SEED) 
     corpus = _open_corpus(section, section.train if wanted == HELD_OUT else wanted)
     choice = choose(section, which, corpus.splits, source=corpus.name, config=corpus.config)
     opened = _select(corpus, choice, seed, purpose=which)
-    return opened if which != "train" or section.train_share == 1 else _part_of(opened, section.train_share)
+    if which != "train":
+        return opened
+    part = opened if section.train_share == 1 else _part_of(opened, section.train_share)
+    return _corrected((part,), section, mixed_as)[0]
 
 
 def open_source(section: DataSection, split_name: str, *, seed: int = HOLD_OUT_SEED) -> Source:
@@ -132,11 +174,15 @@ def open_source(section: DataSection, split_name: str, *, seed: int = HOLD_OUT_S
     return _select(corpus, choice, seed, purpose="rows")
 
 
-def open_splits(section: DataSection) -> tuple[Source, ...]:
-    """Open every split of a source, or all rows of one that has none.
+def open_splits(section: DataSection, *, mixed_as: str = "") -> tuple[Source, ...]:
+    """Open every split of a source, or all rows of one that has none; those not for scoring are corrected.
+
+    Args:
+        section: Where the speech lies.
+        mixed_as: Name of the source in a mixture; empty for the main one.
 
     Raises:
-        DataError: If the source is missing, empty or of no known kind.
+        DataError: If the source is missing, empty or of no known kind, or a correction is for no row.
 
     Example:
         >>> rows = [{"audio": "a.wav", "text": "A", "split": split} for split in ("test", "train")]
@@ -146,7 +192,8 @@ def open_splits(section: DataSection) -> tuple[Source, ...]:
     corpus = _open_corpus(section, section.train)
     names = corpus.splits or (EVERY_ROW,)
     choices = [choose_named(name, corpus.splits, source=corpus.name, config=corpus.config) for name in names]
-    return tuple(_select(corpus, choice, HOLD_OUT_SEED, purpose="rows") for choice in choices)
+    opened = tuple(_select(corpus, choice, HOLD_OUT_SEED, purpose="rows") for choice in choices)
+    return _corrected(opened, section, mixed_as)
 
 
 def _open_corpus(section: DataSection, wanted: str) -> Corpus:
@@ -176,6 +223,33 @@ def _part_of(selection: Selection, share: float) -> Selection:
     sentence = f"{selection.sentence}; of it {subset.sentence} (data.train_share {share:g})"
     logger.info(sentence)
     return dataclasses.replace(selection, subset=subset, sentence=sentence)
+
+
+def _corrected(opened: Sequence[Selection], section: DataSection, mixed_as: str) -> tuple[Selection, ...]:
+    """Return splits of one source as `data.corrections` says; of several, those for scoring as they are."""
+    if section.corrections is None:
+        return tuple(opened)
+    file = section.corrections
+    table = read_corrections(file)
+    learned = [one for one in opened if len(opened) == 1 or not is_for_scoring(one.split)]
+    found = {one.split: corrections_of(table, one.split, file=file, source=mixed_as) for one in learned}
+    if not any(one.is_stream for one in learned):
+        known = {row.id for one in learned for row in dataclasses.replace(one, hold_out=None, subset=None)}
+        wanted = {row_id for corrections in found.values() for row_id in corrections.ids}
+        unknown = without_those_of(mixed_names(section.mix), wanted - known)
+        prefix = f"{mixed_as}/" if mixed_as else ""
+        where = ", ".join(one.name for one in learned)
+        refuse_unknown([prefix + one for one in unknown], known, file=file, source=where)
+    return tuple(_with_corrections(one, found.get(one.split), file) for one in opened)
+
+
+def _with_corrections(selection: Selection, corrections: Corrections | None, file: Path) -> Selection:
+    if corrections is None:
+        return selection
+    ids = None if selection.is_stream else {row.id for row in selection}
+    sentence = f"{selection.sentence}; {corrections.sentence(ids, file)}"
+    logger.info(sentence)
+    return dataclasses.replace(selection, corrections=corrections, sentence=sentence)
 
 
 def _select(corpus: Corpus, choice: Choice, seed: int, *, purpose: str) -> Selection:
@@ -209,11 +283,10 @@ def _count_repeated_ids(rows: Rows) -> int:
     return len(ids) - len(set(ids))
 
 
-def _with_readable_ids(rows: Iterable[Utterance]) -> Iterator[Utterance]:
+def _with_readable_id(row: Utterance) -> Utterance:
     """Put a question mark for what no encoding can write: ids may be names of files in another one."""
-    for row in rows:
-        readable = row.id.encode("utf-8", "replace").decode("utf-8")
-        yield row if readable == row.id else dataclasses.replace(row, id=readable)
+    readable = row.id.encode("utf-8", "replace").decode("utf-8")
+    return row if readable == row.id else dataclasses.replace(row, id=readable)
 
 
 def _with_unique_ids(rows: Iterable[Utterance]) -> Iterator[Utterance]:

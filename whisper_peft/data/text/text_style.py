@@ -14,7 +14,16 @@ SENTENCE_MARKS = frozenset(".,?!;:…。，？！、；：।؟،")
 """Marks of punctuation in the scripts that have any; apostrophes and hyphens belong to words."""
 
 Case: TypeAlias = Literal["capitals", "lower case", "mixed case", "no case"]
-TextCase: TypeAlias = Literal["auto", "as-is", "lower", "sentence", "restore"]
+LearnedCase: TypeAlias = Literal["as-is", "lower", "sentence", "restore"]
+TextCase: TypeAlias = Literal["auto", LearnedCase]
+
+CASE_SENTENCES: dict[LearnedCase, str] = {
+    "as-is": "as it is",
+    "lower": "in lower case",
+    "sentence": "in sentence case",
+    "restore": "as the untuned model writes it, where the words agree",
+}
+"""How text is learned, after the word `learned`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ def _case_of(text: str) -> Case:
     return "capitals" if text.isupper() else "lower case" if text.islower() else "mixed case"
 
 
-def choose_text_case(asked: TextCase, style: TextStyle, *, can_be_heard: bool = True) -> TextCase:
+def choose_text_case(asked: TextCase, style: TextStyle, *, can_be_heard: bool = True) -> LearnedCase:
     """Return the case to train in: the asked one; auto restores capitals, and leaves other text as it is.
 
     Args:

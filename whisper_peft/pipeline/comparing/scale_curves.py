@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from whisper_peft.data.sources.mixed_sources import NamedSource, mixed_names
+from whisper_peft.data.sources.mixed_sources import NamedSource
 from whisper_peft.data.sources.opening import open_split
+from whisper_peft.data.sources.source_names import mixed_names
 from whisper_peft.errors import RecipeError
 from whisper_peft.model.adapters.scales import refuse_unscalable, scaled
 from whisper_peft.model.loading import load_run_or_model

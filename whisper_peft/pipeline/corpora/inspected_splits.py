@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from whisper_peft.data.sources.descriptions import describe
-from whisper_peft.data.sources.mixed_sources import mixed_names, open_mixed, open_mixed_splits, section_of
+from whisper_peft.data.sources.mixed_sources import open_mixed, open_mixed_splits, section_of
 from whisper_peft.data.sources.opening import Source, open_split, open_splits
+from whisper_peft.data.sources.source_names import mixed_names
 from whisper_peft.data.splits import Role
 from whisper_peft.data.survey.survey import SurveyedSplit
 from whisper_peft.errors import RecipeError
@@ -67,7 +68,7 @@ class ToInspect:
         if isinstance(source, str | Path) and Path(source).suffix in YAML:
             recipe = apply_overrides(read_recipe(Path(source)), given)
             return cls(recipe, [role for role in ROLES if role in recipe.data.model_fields_set], Path(source))
-        speech = {"mix": (), **data, "source": source}
+        speech = {"mix": (), "corrections": None, **data, "source": source}
         recipe = apply_overrides(_recipe_of(run), {**given, "data": speech})
         return cls(recipe, [role for role in ROLES if data.get(role) is not None])
 

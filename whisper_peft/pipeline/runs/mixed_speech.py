@@ -13,9 +13,10 @@ from typing import TypeAlias
 from whisper_peft.data.batches.mixing import Ingredient
 from whisper_peft.data.batches.mixing_shares import mixing_shares
 from whisper_peft.data.checking import RowCheck
-from whisper_peft.data.sources.mixed_sources import NamedSource, mixed_names, open_mixed
+from whisper_peft.data.sources.mixed_sources import NamedSource, open_mixed
 from whisper_peft.data.sources.opening import Source
-from whisper_peft.data.text.text_style import TextCase, TextStyle, choose_text_case, text_style
+from whisper_peft.data.sources.source_names import mixed_names
+from whisper_peft.data.text.text_style import LearnedCase, TextStyle, choose_text_case, text_style
 from whisper_peft.recipe.sections import DataSection, MixedSource, Recipe
 from whisper_peft.reporting.figures import percent
 from whisper_peft.reporting.run_report import MixedRecord
@@ -54,7 +55,7 @@ class MixedSpeech:
         return text_style(row.text for row in itertools.islice(self.train or self.eval or (), STYLE_SAMPLE))
 
     @property
-    def text_case(self) -> TextCase:
+    def text_case(self) -> LearnedCase:
         """The case that its training text is put in."""
         can_be_heard = self.hears_streams or self.train is None or not self.train.is_stream
         return choose_text_case(self.mixed.text_case, self.text_style, can_be_heard=can_be_heard)
@@ -158,6 +159,7 @@ def _record(speech: MixedSpeech, rows: MixedRows | None) -> MixedRecord:
         utterances=len(check.kept) if check else None,
         skipped=dict(check.skipped) if check else {},
         text_style=str(speech.text_style),
+        text_case=speech.text_case if rows else None,
     )
 
 

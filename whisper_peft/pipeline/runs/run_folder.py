@@ -5,6 +5,7 @@ recipe.yaml        re-runs as it is           report.json   everything measured
 log.jsonl          a line for each step       predictions.jsonl   a line for each scored utterance
 training_words.json   how often scored words stand in the training text
 suspicious.csv     training rows to check, where any stand out
+corrections.csv    data.corrections as the run learned them, where there are any
 checkpoints/       to resume from             best/         lowest WER while training
 run.lock           who is at work there
 adapter/ (model/)  what was learned           merged/       the model that ships
@@ -120,6 +121,7 @@ def choose_folder(recipe: Recipe, lock: RunLock, *, resume: Resume) -> RunFolder
     sentence = _taken(folder, lock)
     if resumes:
         _refuse_other_recipe(recipe, read_recipe(folder / RECIPE_FILE), folder)
+        _refuse_other_corrections(recipe.data.corrections, folder)
     else:
         _refuse_used(folder)
     _refuse_full_disk(folder)
@@ -169,6 +171,28 @@ def _refuse_other_recipe(recipe: Recipe, stored: Recipe, folder: Path) -> None:
             f"{', '.join(changed)} differ from the run in {folder} (such as {field}: {now}, was {then})",
             "a resumed run ends at the same weights as one that was never stopped",
             f"resume with {folder / RECIPE_FILE}, or {_instead_of_resuming(folder)}",
+        )
+
+
+def keep_corrections(corrections: Path | None, folder: Path) -> None:
+    """Copy the corrections of a run into its folder: their file is the user's, who may go on with it."""
+    if corrections is not None:
+        shutil.copyfile(corrections.expanduser(), _kept_corrections(corrections, folder))
+
+
+def _kept_corrections(corrections: Path, folder: Path) -> Path:
+    return folder / f"corrections{corrections.suffix}"
+
+
+def _refuse_other_corrections(corrections: Path | None, folder: Path) -> None:
+    kept = None if corrections is None else _kept_corrections(corrections, folder)
+    if corrections is None or kept is None or not kept.is_file() or not corrections.expanduser().is_file():
+        return
+    if kept.read_bytes() != corrections.expanduser().read_bytes():
+        raise ResumeError(
+            f"data.corrections {corrections} is not what it was in the run in {folder}",
+            "a resumed run ends at the same weights as one that was never stopped",
+            f"put {kept} in its place, or {_instead_of_resuming(folder)}",
         )
 
 

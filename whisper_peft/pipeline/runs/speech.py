@@ -21,7 +21,13 @@ from whisper_peft.data.targets.labels import Labeller
 from whisper_peft.data.targets.neighbours import with_previous_text
 from whisper_peft.data.targets.no_speech import Quiet
 from whisper_peft.data.targets.target_draws import TargetDraws
-from whisper_peft.data.text.text_style import TextCase, TextStyle, choose_text_case, text_style
+from whisper_peft.data.text.text_style import (
+    CASE_SENTENCES,
+    LearnedCase,
+    TextStyle,
+    choose_text_case,
+    text_style,
+)
 from whisper_peft.errors import AudioError
 from whisper_peft.evaluation.generation import check_language
 from whisper_peft.model.loading import Whisper
@@ -40,13 +46,6 @@ from whisper_peft.recipe.paths import with_absolute_paths
 from whisper_peft.recipe.sections import EvalSection, Recipe
 from whisper_peft.reporting.run_report import DataRecord
 from whisper_peft.types import SAMPLING_RATE, WINDOW_S, Utterance
-
-CASE_SENTENCES = {
-    "as-is": "as it is",
-    "lower": "in lower case",
-    "sentence": "in sentence case",
-    "restore": "as the untuned model writes it, where the words agree",
-}
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ class Speech:
         return text_style(row.text for row in itertools.islice(self.train, STYLE_SAMPLE))
 
     @property
-    def text_case(self) -> TextCase:
+    def text_case(self) -> LearnedCase:
         """The case that the training text is put in."""
         can_be_heard = not self.train.is_stream or hears_streams(self.recipe)
         return choose_text_case(self.recipe.data.text_case, self.text_style, can_be_heard=can_be_heard)
@@ -194,6 +193,7 @@ class Speech:
             utterances=len(check.kept) if check else None,
             skipped=dict(check.skipped) if check else {},
             text_style=str(self.text_style),
+            text_case=self.text_case,
             mixed=mixed_records(self.mixed, mixed),
         )
 

@@ -43,6 +43,7 @@ from whisper_peft.pipeline.runs.run_folder import (
     MERGED,
     MODEL,
     RECIPE_FILE,
+    keep_corrections,
     where_it_stands,
 )
 from whisper_peft.pipeline.runs.run_scores import RunScores
@@ -142,8 +143,7 @@ class Finetuning:
             self._score_short(whisper, speech)
             del whisper
             self.accelerator.free_memory()
-            with self.clock("merge"):
-                self._merge(speech)
+            self._merge(speech)
             self._check_health()
         return self._finish()
 
@@ -180,6 +180,7 @@ class Finetuning:
             self.say(sentence)
         if self.is_main:
             write_recipe(speech.resolved_recipe(), self.folder / RECIPE_FILE)
+            keep_corrections(self.recipe.data.corrections, self.folder)
             self.trackers = open_trackers(self.recipe, self.folder)
         gpu = torch.cuda.get_device_name() if whisper.device.type == "cuda" else None
         self._note(data=rows.record, meta=environment_meta(self.recipe.train.seed, gpu=gpu))
@@ -306,7 +307,8 @@ class Finetuning:
 
         self.say("merging, and comparing with the adapter model")
         try:
-            merged = on_main_process(self.accelerator, fold)
+            with self.clock("merge"):
+                merged = on_main_process(self.accelerator, fold)
         except (MergeError, StorageError):
             self._finish()
             raise

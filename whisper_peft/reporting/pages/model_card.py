@@ -18,8 +18,11 @@ from whisper_peft.recipe.adapter_names import adapter_name
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import read_recipe
 from whisper_peft.reporting import figures, health_views
+from whisper_peft.reporting.learned_speech import learned_text
+from whisper_peft.reporting.limits import limits
 from whisper_peft.reporting.mixed_scores import mixed_scores
 from whisper_peft.reporting.pages.run_page import RATES, RECIPE_FILE
+from whisper_peft.reporting.probe_views import probe_rows
 from whisper_peft.reporting.run_report import RunReport, write_text
 from whisper_peft.reporting.style_drift import style_drift
 from whisper_peft.reporting.verdict import caution, merge_sentence, short_context, training_skips, verdict
@@ -129,10 +132,13 @@ def render_model_card(report: RunReport, recipe: Recipe, published: Publication 
         verdict=verdict(report.evaluation),
         short_context=short_context(report.evaluation),
         mixed_scores=mixed_scores(report),
+        probe_rows=probe_rows(report.evaluation),
         caution=caution(report),
         style_drift=style_drift(report.evaluation),
         merge_sentence=merge_sentence(report.merge) if report.merge else None,
         training_skips=training_skips(report),
+        learned_text=learned_text,
+        limits=limits(report),
         search="greedily" if recipe.eval.num_beams == 1 else f"by {recipe.eval.num_beams} beams",
         context="Whisper's 30 s window"
         if recipe.eval.audio_context == "full"

@@ -25,16 +25,18 @@ from whisper_peft.reporting.breakdown_views import (
     reliability,
 )
 from whisper_peft.reporting.json_lines import Predictions, read_predictions
+from whisper_peft.reporting.learned_speech import learned_text
 from whisper_peft.reporting.mixed_scores import mixed_scores
 from whisper_peft.reporting.pages.recordings import NO_RECORDINGS, Recordings
 from whisper_peft.reporting.pages.suspects import MOST_SHOWN, SuspectRow, read_suspects
 from whisper_peft.reporting.pages.utterances import changed_most, shown_utterances
 from whisper_peft.reporting.plots.curve_views import curve_plots, curve_rows
 from whisper_peft.reporting.plots.heat_maps import heat_maps
+from whisper_peft.reporting.probe_views import probe_rows, speech_of_long_form
 from whisper_peft.reporting.run_report import RunReport, read_report, write_text
 from whisper_peft.reporting.style_drift import STYLE_MEASURES, style_drift
 from whisper_peft.reporting.values.augmentation_values import SoundClips
-from whisper_peft.reporting.verdict import caution, short_context, training_skips, verdict
+from whisper_peft.reporting.verdict import caution, training_skips, verdict
 
 PAGE_FILE = "report.html"
 RECIPE_FILE = "recipe.yaml"
@@ -162,10 +164,12 @@ def _outcome(report: RunReport) -> dict[str, Any]:
         "style_measures": STYLE_MEASURES,
         "style_drift": style_drift(report.evaluation),
         "verdict": verdict(report.evaluation),
-        "short_context": short_context(report.evaluation),
         "mixed_scores": mixed_scores(report),
+        "probe_rows": probe_rows(report.evaluation),
+        "long_form_speech": speech_of_long_form(report.evaluation),
         "caution": caution(report),
         "training_skips": training_skips(report),
+        "learned_text": learned_text,
         "axis_end": axis_end(report),
     }
 
@@ -196,9 +200,16 @@ def _learning(report: RunReport) -> dict[str, Any]:
     return {
         "log_plots": curve_plots(report),
         "curve_rows": curve_rows(report),
+        "stages": stages(report),
         "updates": updates,
         "heat_maps": heat_maps(updates) if updates else (),
     }
+
+
+def stages(report: RunReport) -> tuple[str, ...]:
+    """Return the stages that were expected, then those that came unexpected."""
+    priced = [block.stages for block in (report.forecast, report.cost) if block]
+    return tuple(dict.fromkeys(name for block in priced for name in block))
 
 
 def differences(report: RunReport) -> dict[str, float]:

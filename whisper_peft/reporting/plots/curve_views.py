@@ -72,11 +72,12 @@ class CurveRow:
 
 
 def curve_plots(report: RunReport) -> tuple[Plot, ...]:
-    """Return the plots that have points: loss and WER first."""
+    """Return the plots that have points at more than one place: loss and WER first."""
     curves = report.curves or TrainingCurves()
     clock = _clock(curves)
     drawn = [_plot(name, look, curves, clock) for name, look in _looks(curves).items()]
-    drawn.insert(1, line_plot("WER", list(_wer_series(report, curves)), figures.short_percent))
+    wer = list(_wer_series(report, curves))
+    drawn.insert(1, line_plot("WER", wer, figures.short_percent) if _reaches_on(wer) else None)
     return tuple(plot for plot in drawn if plot is not None)
 
 
@@ -109,9 +110,16 @@ def _plot(name: str, look: Look, curves: TrainingCurves, clock: _Clock | None) -
     points = timed or tuple(zip(map(float, curve.steps), curve.values, strict=True))
     series = Series(look.title, points, band=band, path=path)
     along = clock.axis if clock is not None and timed else STEPS
+    if not _reaches_on([series]):
+        return None
     return line_plot(
         look.title, [series], look.print_value, along=along, wide_range=look.wide_range, unit=look.unit
     )
+
+
+def _reaches_on(series: list[Series]) -> bool:
+    """Tell whether there is more to draw than one place, whose values the page says in words."""
+    return len({place for one in series for place, _ in one.points}) > 1
 
 
 @dataclass(frozen=True)

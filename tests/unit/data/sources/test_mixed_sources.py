@@ -2,8 +2,9 @@
 
 import pytest
 
-from whisper_peft.data.sources.mixed_sources import mixed_names, open_mixed, section_of
+from whisper_peft.data.sources.mixed_sources import open_mixed, section_of
 from whisper_peft.data.sources.opening import open_split
+from whisper_peft.data.sources.source_names import mixed_names
 from whisper_peft.errors import DataError, RecipeError
 from whisper_peft.recipe.sections import DataSection, MixedSource
 from whisper_peft.testing import check_source

@@ -101,6 +101,19 @@ def test_what_was_mixed_in_is_recorded(run):
     assert run.report["data"]["utterances"] == 6
 
 
+def test_the_case_that_text_was_learned_in_is_recorded_for_each_source(run):
+    data = run.report["data"]
+    assert (data["text_case"], data["mixed"][0]["text_case"]) == ("as-is", "restore")
+    learned = "learned as the untuned model writes it, where the words agree"
+    assert learned in (run.folder / "README.md").read_text()
+    assert learned in (run.folder / "report.html").read_text()
+
+
+def test_a_stage_that_did_not_run_has_no_price(run):
+    assert list(run.report["cost"]["stages"])[-1] == "health"
+    assert run.report["forecast"]["stages"].keys() == run.report["cost"]["stages"].keys()
+
+
 def test_every_view_shows_the_other_speech(run):
     assert "other speech  second (40.0 % of an epoch), 2 utterances of test: WER" in run.summary()
     assert "| second | 40.0 % of an epoch | 2 utterances of test |" in (run.folder / "README.md").read_text()

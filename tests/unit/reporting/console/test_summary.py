@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.unit.reporting.pages.page_sections import section, visible
 from whisper_peft.errors import StorageError
 from whisper_peft.reporting.console.summary import summary
 from whisper_peft.reporting.pages.model_card import escape_markdown, write_model_card
-from whisper_peft.reporting.pages.run_page import write_page
 from whisper_peft.reporting.run_report import EvaluationRecord, RunReport, read_report
 from whisper_peft.reporting.verdict import caution, short_context, verdict
 from whisper_peft.types import EvalResult, MergeResult
@@ -145,12 +145,14 @@ def test_the_score_at_cut_context_is_told_in_one_line_everywhere(make_run: Calla
     report = read_report(folder)
     assert f"cut context   {sentence}" in summary(report.to_dict())
     assert escape_markdown(sentence) in write_model_card(report.to_dict(), folder).read_text()
-    assert sentence in write_page(folder).read_text()
+    assert sentence in visible(section(folder, "outcome"))
 
 
 def test_loops_at_cut_context_are_counted() -> None:
     both = evaluation(None, 0.1, after_short=replace(scored(0.8), looping=4))
     assert str(short_context(both)).endswith(", 4 transcripts loop")
+    one = both.model_copy(update={"after_short": replace(both.after_short, looping=1)})
+    assert str(short_context(one)).endswith(", 1 transcript loops")
 
 
 def test_steps_that_were_left_out_and_halved_batches_are_told(report: RunReport) -> None:

@@ -50,7 +50,7 @@ def test_one_wild_gradient_does_not_flatten_the_others(run_folder: Path) -> None
 
 
 def test_numbers_of_a_callback_are_drawn_under_their_names(run_folder: Path) -> None:
-    curves = TrainingCurves({"loss": curve_of([1], [1.0]), "mine": curve_of([1], [7.0])})
+    curves = TrainingCurves({name: curve_of([1, 2], [1.0, 7.0]) for name in ("loss", "mine")})
     assert [plot.title for plot in curve_plots(report_with(curves, run_folder))] == ["Loss", "mine"]
 
 
