@@ -25,7 +25,7 @@ demo: .venv/installed-demo
 	$(BIN)/whisper-peft finetune demo --output-dir runs/demo
 
 test: .venv/installed-dev
-	$(PYTEST) -m "not slow and not network"
+	$(PYTEST) --durations 25 --durations-min 20 -m "not slow and not network"
 
 test-all: .venv/installed-dev
 	$(PYTEST) -m "not network"
@@ -42,7 +42,7 @@ docs: .venv/installed-dev
 
 TORCH_FREE := recipe/* reporting/* commands/* __init__.py cli.py flags.py terminal.py errors.py types.py export_types.py \
   update_types.py measuring.py
-TORCH_FREE_TESTS := tests/unit/recipe tests/unit/reporting tests/unit/commands tests/unit/test_cli.py tests/unit/test_measuring.py \
+TORCH_FREE_TESTS := tests/unit/recipe tests/unit/reporting tests/unit/commands tests/unit/cli tests/unit/test_measuring.py \
   tests/unit/test_terminal.py tests/unit/test_inspect_command.py tests/unit/test_public_names.py tests/property/test_recipe_yaml.py \
   tests/property/test_reporting_properties.py $(filter-out %/*,$(TORCH_FREE:%=whisper_peft/%)) \
   whisper_peft/recipe whisper_peft/reporting whisper_peft/commands

@@ -83,7 +83,7 @@ def hardest_speakers(rows: Rows, count: int, kept: Path) -> set[str]:
         keep_predictions(kept, score(load(TUNED), rows))
     counts: dict[str, list[Counts]] = defaultdict(list)
     for one in kept_predictions(kept):
-        counts[str(one.speaker_id)].append(counts_of(one))
+        counts[str(one.speaker_id)].append(Counts.of(one))
     rates = {name: Counts.total(counts[name]).rate for name in speakers_of_few(rows)}
     return set(sorted(rates, key=lambda name: (-rates[name], name))[:count])
 
@@ -200,11 +200,6 @@ def kept_predictions(path: Path) -> list[Prediction]:
     return [Prediction(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
-def counts_of(one: Prediction) -> Counts:
-    """Return the alignment of an utterance."""
-    return Counts(one.substitutions, one.deletions, one.insertions, one.hits)
-
-
 def score_trial(search: Search, trial: str, scale: float) -> None:
     """Score a trial on each set that it was not scored on before."""
     wanted = {(name, "full"): rows for name, rows in search.sets.items()}
@@ -243,12 +238,12 @@ def cell(search: Search, scores: Path, name: str, context: str) -> str:
     """Return a set's WER and how it changed; nothing where it was not scored."""
     if not scores.is_file():
         return ""
-    after = [counts_of(one) for one in kept_predictions(scores)]
+    after = [Counts.of(one) for one in kept_predictions(scores)]
     total = Counts.total(after)
     untuned = scores_file(search, UNTUNED, 1, name, "full")
     if context == "cut" or scores == untuned or not untuned.is_file():
         return percent(total.rate)
-    before = [counts_of(one) for one in kept_predictions(untuned)]
+    before = [Counts.of(one) for one in kept_predictions(untuned)]
     paired = paired_interval(before, after, samples=1000)
     low, high = paired.interval
     return f"{percent(total.rate)} ({points(paired.difference)[:-7]}, {low * 100:+.2f} to {high * 100:+.2f})"

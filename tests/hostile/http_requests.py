@@ -5,12 +5,13 @@ Sizes are for a server that takes 2 MiB and 60 s; with larger limits give both t
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import pickle
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import httpx
@@ -73,18 +74,44 @@ def hostile_requests(
     model: str, *, max_upload_bytes: int = 2 << 20, max_duration_s: float = 60.0, multilingual: bool = False
 ) -> list[HostileRequest]:
     """Return the requests for a server of one model with the given limits."""
-    speech = wav(np.sin(np.arange(16_000) / 20) * 0.1)
+    form = functools.partial(_form, model)
+    return [
+        *_recordings(form, max_duration_s),
+        *_fields(form),
+        *_repeated_parts(model),
+        *(() if multilingual else _other_languages(form)),
+        *_bodies(max_upload_bytes),
+        *_addresses(),
+    ]
+
+
+SPEECH = wav(np.sin(np.arange(16_000) / 20) * 0.1)
+"""A second of a tone, with which a form is filled in unless it says otherwise."""
+
+Form = Callable[..., HostileRequest]
+"""`_form` of one model."""
+
+
+def _form(
+    served: str,
+    name: str,
+    status: int,
+    file: bytes | None = SPEECH,
+    path: str = TRANSCRIPTIONS,
+    **fields: str,
+) -> HostileRequest:
+    """Return a form for the model that is served; `__` in the name of a field stands for `[]`."""
+    text = {"model": served, **{key.replace("__", "[]"): value for key, value in fields.items()}}
+    parts = [(key, (None, value.encode())) for key, value in text.items()]
+    parts += [] if file is None else [("file", ("../../../etc/passwd", file))]
+    return HostileRequest(name, status, path=path, parts=tuple(parts))
+
+
+def _recordings(form: Form, max_duration_s: float) -> list[HostileRequest]:
     long = int(max_duration_s) + 10
     by_ffmpeg = 400 if shutil.which("ffmpeg") else 415
-
-    def form(name: str, status: int, file: bytes | None = speech, **fields: str) -> HostileRequest:
-        path = fields.pop("path", TRANSCRIPTIONS)
-        text = {"model": model, **{key.replace("__", "[]"): value for key, value in fields.items()}}
-        parts = [(key, (None, value.encode())) for key, value in text.items()]
-        parts += [] if file is None else [("file", ("../../../etc/passwd", file))]
-        return HostileRequest(name, status, path=path, parts=tuple(parts))
-
-    uploads = [
+    promised = wav_header(rate=16_000, channels=1, size=1 << 30) + bytes(99)
+    return [
         form("no file", 400, None),
         form("an empty file", 400, b""),
         form("text", 415, b"this is no sound at all\n" * 40),
@@ -92,11 +119,9 @@ def hostile_requests(
         form("a playlist of local files", 415, b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"),
         form("a page", 415, b"<html><script>alert(1)</script></html>"),
         form("a pickle", 415, pickle.dumps({"a": 1})),
-        form("a compressed recording", 415, gzip.compress(speech)),
-        form("a truncated wav", 400, speech[: len(speech) // 2]),
-        form(
-            "a header that promises 1 GB", 400, wav_header(rate=16_000, channels=1, size=1 << 30) + bytes(99)
-        ),
+        form("a compressed recording", 415, gzip.compress(SPEECH)),
+        form("a truncated wav", 400, SPEECH[: len(SPEECH) // 2]),
+        form("a header that promises 1 GB", 400, promised),
         form("1 Hz", 400, wav_header(rate=1, channels=1, size=200) + bytes(200)),
         form("4 GHz", 415, wav_header(rate=2**32 - 1, channels=1, size=200) + bytes(200)),
         form("64 channels", 400, wav(np.zeros((1_000, 64)))),
@@ -108,7 +133,11 @@ def hostile_requests(
         form("a webm of garbage", by_ffmpeg, b"\x1aE\xdf\xa3" + np.random.default_rng(2).bytes(9_000)),
         form("a tag without an mp3", 415, b"ID3\x04\0\0\0\0\0\0" + bytes(2_000)),
     ]
-    fields = [
+
+
+def _fields(form: Form) -> list[HostileRequest]:
+    syllables = {"response_format": "verbose_json", "timestamp_granularities__": "syllable"}
+    return [
         form("an unknown model", 404, model="gpt-4o-transcribe"),
         form("a model that is a path", 404, model="../../etc/passwd"),
         form("no model", 400, model=""),
@@ -117,40 +146,51 @@ def hostile_requests(
         form("a temperature that is no number", 400, temperature="hot"),
         form("an unknown language", 400, language="xx"),
         form("word times in plain json", 400, timestamp_granularities__="word"),
-        form(
-            "unknown granularity", 400, response_format="verbose_json", timestamp_granularities__="syllable"
-        ),
+        form("unknown granularity", 400, **syllables),
         form("streamed subtitles", 400, response_format="srt", stream="true"),
         form("a stream that is maybe", 400, stream="maybe"),
         form("an unknown field", 400, voice="alloy"),
         form("a prompt without end", 400, prompt="word " * 9_000),
         form("a field of a megabyte", 400, prompt="x" * (1 << 20)),
-        HostileRequest(
-            "the file as text", 400, parts=(("model", (None, model.encode())), ("file", (None, b"x")))
-        ),
-        HostileRequest("the model twice", 400, parts=(("model", (None, model.encode())),) * 2),
-        HostileRequest("two files", 400, parts=(("file", ("a", speech)),) * 2),
+    ]
+
+
+def _repeated_parts(model: str) -> list[HostileRequest]:
+    named = ("model", (None, model.encode()))
+    return [
+        HostileRequest("the file as text", 400, parts=(named, ("file", (None, b"x")))),
+        HostileRequest("the model twice", 400, parts=(named,) * 2),
+        HostileRequest("two files", 400, parts=(("file", ("a", SPEECH)),) * 2),
         HostileRequest("a thousand fields", 400, parts=(("model", (None, b"x")),) * 1_000),
     ]
-    if not multilingual:
-        fields += [
-            form("French of an English-only model", 400, language="fr"),
-            form("a translation by an English-only model", 400, path="/v1/audio/translations"),
-        ]
+
+
+def _other_languages(form: Form) -> list[HostileRequest]:
+    return [
+        form("French of an English-only model", 400, language="fr"),
+        form("a translation by an English-only model", 400, path="/v1/audio/translations"),
+    ]
+
+
+def _bodies(max_upload_bytes: int) -> list[HostileRequest]:
     multipart = {"content-type": "multipart/form-data; boundary=x"}
     part = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
     too_large = part + bytes(max_upload_bytes + (2 << 20))
-    others = [
+    return [
         HostileRequest("JSON", 415, body=b"{}", headers={"content-type": "application/json"}),
         HostileRequest("no body", 415),
         HostileRequest("a form without an end", 400, body=b"--y\r\nnothing", headers=multipart),
         HostileRequest("no boundary", 400, body=b"x", headers={"content-type": "multipart/form-data"}),
         HostileRequest("too large", 413, body=too_large, headers=multipart),
         HostileRequest("too large, in chunks", 413, body=too_large, is_chunked=True, headers=multipart),
+    ]
+
+
+def _addresses() -> list[HostileRequest]:
+    return [
         HostileRequest("GET", 405, "GET"),
         HostileRequest("an unknown path", 404, "GET", "/v1/chat/completions"),
         HostileRequest("a path of the file system", 404, "GET", "/v1/models/..%2f..%2fetc%2fpasswd"),
         HostileRequest("a foreign host", 400, "GET", "/v1/models", headers={"host": "evil.example"}),
         HostileRequest("a foreign page", 403, headers={"origin": "https://evil.example"}),
     ]
-    return [*uploads, *fields, *others]

@@ -17,10 +17,13 @@ import pyarrow.parquet as pq
 from tests.hostile.corpora import Corpus
 from tests.hostile.speech import flac, prompts
 
+CHAPTER = "LibriSpeech/dev-clean/19/198"
+"""Where the recordings lie in an archive."""
+
 
 def packed_corpora() -> tuple[Corpus, ...]:
     """Return all of them."""
-    groups = (_openslr, _archives, _shards)
+    groups = (_openslr, _archive_members, _archives, _shards, _shard_rows, _odd_shards)
     return tuple(corpus for group in groups for corpus in group())
 
 
@@ -74,9 +77,9 @@ def _tar_of(members: Callable[[tarfile.TarFile], None], compression: str = "gz")
     stream = io.BytesIO()
     level: Any = {"compresslevel": 1} if compression else {}
     with tarfile.open(fileobj=stream, mode=f"w:{compression}", **level) as tar:
-        add(tar, "LibriSpeech/dev-clean/19/198/19-198.trans.txt", _transcript())
+        add(tar, f"{CHAPTER}/19-198.trans.txt", _transcript())
         for number in (1, 2):
-            add(tar, f"LibriSpeech/dev-clean/19/198/19-198-{number:04}.flac", flac(number))
+            add(tar, f"{CHAPTER}/19-198-{number:04}.flac", flac(number))
         members(tar)
     return stream.getvalue()
 
@@ -98,82 +101,43 @@ def _special(tar: tarfile.TarFile, name: str, kind: bytes, target: str = "") -> 
     tar.addfile(entry)
 
 
-def _archives() -> Iterator[Corpus]:
-    def archive(content: Callable[[], bytes], name: str = "dev-clean.tar.gz") -> Callable[[Path], Path]:
-        def build(folder: Path) -> Path:
-            (folder / name).write_bytes(content())
-            return folder / name
+def _archive(content: Callable[[], bytes], name: str = "dev-clean.tar.gz") -> Callable[[Path], Path]:
+    def build(folder: Path) -> Path:
+        (folder / name).write_bytes(content())
+        return folder / name
 
-        return build
+    return build
 
-    chapter = "LibriSpeech/dev-clean/19/198"
 
+def _archive_members() -> Iterator[Corpus]:
     def outside(tar: tarfile.TarFile) -> None:
         add(tar, "../../../../../../tmp/hostile/19/198/19-198-0008.flac", flac())
         add(tar, "/etc/hostile/19/198/19-198-0009.flac", flac())
 
     def specials(tar: tarfile.TarFile) -> None:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-            _special(tar, f"{chapter}/19-198-0010.flac", kind, "/etc/passwd")
+            _special(tar, f"{CHAPTER}/19-198-0010.flac", kind, "/etc/passwd")
         for kind in (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE):
-            _special(tar, f"{chapter}/19-198-0011.flac", kind)
+            _special(tar, f"{CHAPTER}/19-198-0011.flac", kind)
 
     def bomb(tar: tarfile.TarFile) -> None:
-        entry = tarfile.TarInfo(f"{chapter}/19-198-0012.flac")
+        entry = tarfile.TarInfo(f"{CHAPTER}/19-198-0012.flac")
         entry.size = 600 << 20
         tar.addfile(entry, _Zeros())
 
-    def pax_bomb(tar: tarfile.TarFile) -> None:
+    def header_bomb(tar: tarfile.TarFile) -> None:
         entry = tarfile.TarInfo("././@PaxHeader")
         entry.type, entry.size = tarfile.XHDTYPE, 600 << 20
         tar.addfile(entry, _Zeros())
 
-    def twice(tar: tarfile.TarFile) -> None:
-        add(tar, f"{chapter}/19-198-0001.flac", flac(1))
-
-    left = {"empty-text": 2}
-    yield Corpus(
-        "tar-outside", "a tar with ../ and absolute names", archive(lambda: _tar_of(outside)), skipped=left
-    )
-    yield Corpus("tar-specials", "a tar with links, devices and pipes", archive(lambda: _tar_of(specials)))
-    yield Corpus(
-        "tar-bomb",
-        "a tar.gz with a member of 600 MB of zeros",
-        archive(lambda: _tar_of(bomb)),
-        kept=(),
-        refused="bytes",
-    )
-    yield Corpus(
-        "tar-header-bomb",
-        "a tar.gz whose header is 600 MB of zeros",
-        archive(lambda: _tar_of(pax_bomb)),
-        kept=(),
-        refused="cannot be read",
-    )
-    half = archive(lambda: (whole := _tar_of(lambda tar: None))[: len(whole) // 2])
-    yield Corpus(
-        "tar-gz-half", "a tar.gz cut in the middle", half, kept=(), refused="cannot be read to its end"
-    )
-    half = archive(lambda: (whole := _tar_of(lambda tar: None, ""))[: len(whole) // 2], "dev-clean.tar")
-    yield Corpus("tar-half", "a tar cut in the middle", half, kept=(), refused="cannot be read to its end")
-    crc = archive(lambda: (whole := _tar_of(lambda tar: None))[:-8] + bytes(4) + whole[-4:])
-    yield Corpus(
-        "tar-gz-crc", "a tar.gz whose checksum is wrong", crc, kept=(), refused="cannot be read to its end"
-    )
-    not_tar = archive(lambda: gzip.compress(b"no tar" * 1_000))
-    yield Corpus(
-        "gz-no-tar", "a gzip that holds no tar", not_tar, kept=(), refused="cannot be read|not laid out"
-    )
-    yield Corpus(
-        "tar-empty",
-        "a tar of 0 bytes",
-        archive(lambda: b"", "a.tar"),
-        kept=(),
-        refused="cannot be read|not laid out",
-    )
-    yield Corpus(
-        "tar-twice", "a tar with a member twice", archive(lambda: _tar_of(twice)), skipped={"empty-text": 1}
-    )
+    out = _archive(lambda: _tar_of(outside))
+    yield Corpus("tar-outside", "a tar with ../ and absolute names", out, skipped={"empty-text": 2})
+    yield Corpus("tar-specials", "a tar with links, devices and pipes", _archive(lambda: _tar_of(specials)))
+    zeros = _archive(lambda: _tar_of(bomb))
+    yield Corpus("tar-bomb", "a tar.gz with a member of 600 MB of zeros", zeros, kept=(), refused="bytes")
+    zeros = _archive(lambda: _tar_of(header_bomb))
+    what = "a tar.gz whose header is 600 MB of zeros"
+    yield Corpus("tar-header-bomb", what, zeros, kept=(), refused="cannot be read")
 
 
 class _Zeros(io.RawIOBase):
@@ -183,81 +147,95 @@ class _Zeros(io.RawIOBase):
         return bytes(size)
 
 
+def _archives() -> Iterator[Corpus]:
+    def whole(compression: str = "gz") -> bytes:
+        return _tar_of(lambda tar: None, compression)
+
+    def half(archive: bytes) -> bytes:
+        return archive[: len(archive) // 2]
+
+    def wrong_crc(archive: bytes) -> bytes:
+        return archive[:-8] + bytes(4) + archive[-4:]
+
+    def twice(tar: tarfile.TarFile) -> None:
+        add(tar, f"{CHAPTER}/19-198-0001.flac", flac(1))
+
+    def broken(name: str, what: str, archive: Callable[[Path], Path]) -> Corpus:
+        return Corpus(name, what, archive, kept=(), refused="cannot be read to its end")
+
+    def no_tar(name: str, what: str, archive: Callable[[Path], Path]) -> Corpus:
+        return Corpus(name, what, archive, kept=(), refused="cannot be read|not laid out")
+
+    yield broken("tar-gz-half", "a tar.gz cut in the middle", _archive(lambda: half(whole())))
+    yield broken("tar-half", "a tar cut in the middle", _archive(lambda: half(whole("")), "dev-clean.tar"))
+    yield broken("tar-gz-crc", "a tar.gz whose checksum is wrong", _archive(lambda: wrong_crc(whole())))
+    words = _archive(lambda: gzip.compress(b"no tar" * 1_000))
+    yield no_tar("gz-no-tar", "a gzip that holds no tar", words)
+    yield no_tar("tar-empty", "a tar of 0 bytes", _archive(lambda: b"", "a.tar"))
+    again = _archive(lambda: _tar_of(twice))
+    yield Corpus("tar-twice", "a tar with a member twice", again, skipped={"empty-text": 1})
+
+
+def _write_shard(folder: Path, *more: dict[str, Any]) -> Path:
+    """Write the good rows and more into a shard."""
+    good = [
+        {"audio": {"bytes": flac(number), "path": f"{number}.flac"}, "text": prompts()[number][0]}
+        for number in (1, 2)
+    ]
+    file = folder / "train-00000-of-00001.parquet"
+    pq.write_table(pa.Table.from_pylist([*good, *more]), file)
+    return file
+
+
 def _shards() -> Iterator[Corpus]:
-    def shard(change: Callable[[list[dict[str, Any]]], Any], cut: float = 1.0) -> Callable[[Path], Path]:
+    def part(share: float) -> Callable[[Path], Path]:
         def build(folder: Path) -> Path:
-            rows = [
-                {"audio": {"bytes": flac(number), "path": f"{number}.flac"}, "text": prompts()[number][0]}
-                for number in (1, 2)
-            ]
-            change(rows)
-            file = folder / "train-00000-of-00001.parquet"
-            pq.write_table(pa.Table.from_pylist(rows), file)
+            file = _write_shard(folder)
             whole = file.read_bytes()
-            file.write_bytes(whole[: int(len(whole) * cut)])
+            file.write_bytes(whole[: int(len(whole) * share)])
             return folder
 
         return build
 
-    def row(audio: Any, text: Any = "Words.") -> Callable[[list[dict[str, Any]]], Any]:
-        return lambda rows: rows.append({"audio": audio, "text": text})
+    def broken(name: str, what: str, share: float) -> Corpus:
+        return Corpus(name, what, part(share), kept=(), refused="cannot be read")
 
-    nothing = {"bytes": None, "path": None}
-    yield Corpus(
-        "parquet-cut",
-        "a parquet cut in the middle",
-        shard(lambda rows: None, 0.5),
-        kept=(),
-        refused="cannot be read",
-    )
-    yield Corpus(
-        "parquet-empty",
-        "a parquet of 0 bytes",
-        shard(lambda rows: None, 0),
-        kept=(),
-        refused="cannot be read",
-    )
-    yield Corpus("parquet-null", "a parquet row without audio", shard(row(None)), skipped={"empty": 1})
-    yield Corpus(
-        "parquet-nulls",
-        "a parquet row with neither bytes nor path",
-        shard(row(nothing)),
-        skipped={"empty": 1},
-    )
-    secret = {"bytes": None, "path": "../../../../etc/passwd"}
-    yield Corpus(
-        "parquet-outside",
-        "a parquet row with a path out of its folder",
-        shard(row(secret)),
-        skipped={"path-outside": 1},
-    )
-    etc = {"bytes": None, "path": "/etc/passwd"}
-    yield Corpus(
-        "parquet-absolute", "a parquet row with an absolute path", shard(row(etc)), skipped={"unreadable": 1}
-    )
-    no_text = shard(row({"bytes": flac(), "path": None}, None))
-    yield Corpus(
-        "parquet-no-text", "a parquet row with null for its text", no_text, skipped={"empty-text": 1}
-    )
-    empty = shard(row({"bytes": b"", "path": None}))
-    yield Corpus("parquet-0-bytes", "a parquet row with a recording of 0 bytes", empty, skipped={"empty": 1})
+    yield broken("parquet-cut", "a parquet cut in the middle", 0.5)
+    yield broken("parquet-empty", "a parquet of 0 bytes", 0)
 
+
+def _shard_rows() -> Iterator[Corpus]:
+    def row(name: str, what: str, audio: Any, reason: str, text: str | None = "Words.") -> Corpus:
+        def build(folder: Path) -> Path:
+            _write_shard(folder, {"audio": audio, "text": text})
+            return folder
+
+        return Corpus(name, f"a parquet row {what}", build, skipped={reason: 1})
+
+    def audio(content: bytes | None, path: str | None = None) -> dict[str, Any]:
+        return {"bytes": content, "path": path}
+
+    secret = audio(None, "../../../../etc/passwd")
+    yield row("parquet-null", "without audio", None, "empty")
+    yield row("parquet-nulls", "with neither bytes nor path", audio(None), "empty")
+    yield row("parquet-outside", "with a path out of its folder", secret, "path-outside")
+    yield row("parquet-absolute", "with an absolute path", audio(None, "/etc/passwd"), "unreadable")
+    yield row("parquet-no-text", "with null for its text", audio(flac()), "empty-text", None)
+    yield row("parquet-0-bytes", "with a recording of 0 bytes", audio(b""), "empty")
+
+
+def _odd_shards() -> Iterator[Corpus]:
     def numbers(folder: Path) -> Path:
         pq.write_table(pa.table({"audio": [1, 2], "text": ["a", "b"]}), folder / "train.parquet")
         return folder
 
-    yield Corpus(
-        "parquet-numbers",
-        "a parquet with numbers for audio",
-        numbers,
-        kept=(),
-        refused="recording of type int",
-    )
-
-    def noise_inside(folder: Path) -> Path:
-        shard(lambda rows: None)(folder)
+    def folder_like_a_shard(folder: Path) -> Path:
+        file = _write_shard(folder)
         (folder / "test-0.parquet").mkdir()
-        shutil.copy(folder / "train-00000-of-00001.parquet", folder / "test-0.parquet" / "train-1.parquet")
+        shutil.copy(file, folder / "test-0.parquet" / "train-1.parquet")
         return folder
 
-    yield Corpus("parquet-folder", "a folder that is named like a shard", noise_inside, kept=(0, 1, 0, 1))
+    what = "a parquet with numbers for audio"
+    yield Corpus("parquet-numbers", what, numbers, kept=(), refused="recording of type int")
+    what = "a folder that is named like a shard"
+    yield Corpus("parquet-folder", what, folder_like_a_shard, kept=(0, 1, 0, 1))

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "transformers", "peft", "accelerate", "bitsandbytes", "datasets")
+CODE = ("whisper_peft", "recipes", "tests", "docs", ".ci")
+MOST_FILE_LINES, MOST_FUNCTION_LINES = 400, 60
 
 
 def test_imports_point_one_way(root):
@@ -36,6 +38,21 @@ def test_recipes_reports_and_the_command_line_import_nothing_heavy(root):
 @pytest.mark.parametrize("name", ["utils", "helpers", "common", "misc"])
 def test_no_module_is_a_heap(root, name):
     assert not list((root / "whisper_peft").rglob(f"{name}.py"))
+
+
+def sizes(file):
+    """Yield a file and each of its functions with its lines, docstrings included, and the most allowed."""
+    text = file.read_text(encoding="utf-8")
+    yield str(file), len(text.splitlines()), MOST_FILE_LINES
+    for one in ast.walk(ast.parse(text)):
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield f"{file}:{one.lineno} {one.name}", one.end_lineno - one.lineno + 1, MOST_FUNCTION_LINES
+
+
+def test_every_file_and_every_function_fits_the_screen(root):
+    files = [file for folder in CODE for file in (root / folder).rglob("*.py")]
+    assert len(files) > 500
+    assert not {place: lines for file in files for place, lines, most in sizes(file) if lines > most}
 
 
 def test_the_wheel_carries_the_recipes_and_the_reference_of_the_benchmark(root, tmp_path):

@@ -40,16 +40,12 @@ def score_adapters(prepared: Preparation, adapters: Mapping[str, str]) -> dict[s
             )
     return {
         context: _compare(
-            [_counts(scored[side, context]) for side in ("reference", "ours")],
+            [[Counts.of(row) for row in scored[side, context].predictions] for side in ("reference", "ours")],
             scored["ours", context].normalizer,
             prepared.recipe.eval.bootstrap_samples,
         )
         for context in CONTEXTS
     }
-
-
-def _counts(result: EvalResult) -> list[Counts]:
-    return [Counts(row.substitutions, row.deletions, row.insertions, row.hits) for row in result.predictions]
 
 
 def score_hypotheses(prepared: Preparation, reference: Sequence[str], ours: Sequence[str]) -> AdapterScores:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from whisper_peft.benchmarking.sides import SideRun, SideTranscripts
+from whisper_peft.benchmarking.sides import Measured, SideRun, SideTranscripts
 from whisper_peft.errors import BenchmarkError
+
+MeasuredT = TypeVar("MeasuredT", bound=Measured)
 
 TOLERATED_STEPS = 0.05
 """Share by which steps, and mean rows of a step, may differ between the sides."""
@@ -101,12 +103,38 @@ class AdapterScores:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingComparison:
+class BothSides(Generic[MeasuredT]):
+    """What both sides took for the same work.
+
+    Attributes:
+        reference: Of the reference, in the order of the rounds.
+        ours: Of ours.
+    """
+
+    reference: tuple[MeasuredT, ...]
+    ours: tuple[MeasuredT, ...]
+
+    @property
+    def sides(self) -> dict[str, tuple[MeasuredT, ...]]:
+        """The rounds by side."""
+        return {"reference": self.reference, "ours": self.ours}
+
+    def speed(self, side: str) -> Spread:
+        """Return audio-seconds per second."""
+        return spread([run.audio_seconds_per_second for run in self.sides[side]])
+
+    @property
+    def speed_ratio(self) -> Spread:
+        """How many times faster ours is, round by round."""
+        speeds = [[run.audio_seconds_per_second for run in runs] for runs in (self.ours, self.reference)]
+        return ratios(*speeds)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingComparison(BothSides[SideRun]):
     """Both sides' training, round by round.
 
     Attributes:
-        reference: Its runs, in the order of the rounds.
-        ours: Our runs.
         worker_trials: Audio-seconds per second of the reference's short trials, by workers.
         flops: Useful operations of one run.
         peaks: Measured matmul peak in operations a second, by side, in the precision it used.
@@ -114,25 +142,14 @@ class TrainingComparison:
         scores: WER by audio context; empty when it was not asked for.
     """
 
-    reference: tuple[SideRun, ...]
-    ours: tuple[SideRun, ...]
     worker_trials: Mapping[int, float]
     flops: float
     peaks: Mapping[str, float]
     precisions: Mapping[str, str]
     scores: Mapping[str, AdapterScores]
 
-    @property
-    def sides(self) -> dict[str, tuple[SideRun, ...]]:
-        """The runs by side."""
-        return {"reference": self.reference, "ours": self.ours}
-
-    def speed(self, side: str) -> Spread:
-        """Return audio-seconds per second."""
-        return spread([run.audio_seconds_per_second for run in self.sides[side]])
-
     def last_epoch_speed(self, side: str) -> Spread:
-        """Return the same of the last epoch alone."""
+        """Return audio-seconds per second of the last epoch alone."""
         return spread([run.last_epoch_audio_seconds_per_second for run in self.sides[side]])
 
     def memory(self, side: str) -> Spread:
@@ -148,14 +165,8 @@ class TrainingComparison:
         return spread([self.flops / run.wall_seconds / self.peaks[side] for run in self.sides[side]])
 
     @property
-    def speed_ratio(self) -> Spread:
-        """How many times faster ours is, round by round."""
-        speeds = [[run.audio_seconds_per_second for run in runs] for runs in (self.ours, self.reference)]
-        return ratios(*speeds)
-
-    @property
     def last_epoch_ratio(self) -> Spread:
-        """The same in the last epoch alone."""
+        """How many times faster ours is in the last epoch alone."""
         sides = (self.ours, self.reference)
         return ratios(*[[run.last_epoch_audio_seconds_per_second for run in runs] for runs in sides])
 
@@ -192,27 +203,10 @@ class TrainingComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class TranscriptionComparison:
+class TranscriptionComparison(BothSides[SideTranscripts]):
     """Transcribing the scored split: ours at cut context, `generate` at 30 s."""
 
-    reference: tuple[SideTranscripts, ...]
-    ours: tuple[SideTranscripts, ...]
     scores: AdapterScores
-
-    @property
-    def sides(self) -> dict[str, tuple[SideTranscripts, ...]]:
-        """The transcripts by side."""
-        return {"reference": self.reference, "ours": self.ours}
-
-    def speed(self, side: str) -> Spread:
-        """Return audio-seconds per second."""
-        return spread([run.audio_seconds_per_second for run in self.sides[side]])
-
-    @property
-    def speed_ratio(self) -> Spread:
-        """How many times faster ours is, round by round."""
-        speeds = [[run.audio_seconds_per_second for run in runs] for runs in (self.ours, self.reference)]
-        return ratios(*speeds)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain JSON form."""

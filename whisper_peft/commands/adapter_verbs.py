@@ -167,11 +167,7 @@ def _run_scale_curve(words: list[str]) -> None:
     fields = ScaleCurveFields(model=recipe.model, data=recipe.data, eval=recipe.eval)
     command, overrides = _parse(ScaleCurve(MISSING, fields=fields), words, "scale-curve")
     tree = tree_of(overrides, ScaleCurveFields)
-    retention = tree.pop("retention", None)
-    if retention is not None and "source" not in retention:
-        raise RecipeError(
-            "--retention has no source", "there is nothing to score", "give --retention.source too"
-        )
+    retention = take_retention(tree)
     apply_overrides(recipe, tree)
     if command.plot is not None:
         refuse_unwritable(command.plot)
@@ -183,6 +179,20 @@ def _run_scale_curve(words: list[str]) -> None:
         from whisper_peft.reporting.values.scale_curve_values import write_scale_plot
 
         write_scale_plot(curve, command.plot)
+
+
+def take_retention(tree: dict[str, Any]) -> dict[str, Any] | None:
+    """Take the speech to retain out of the fields that were typed; None where nobody named any.
+
+    Raises:
+        RecipeError: If fields of it were typed without a source.
+    """
+    retention: dict[str, Any] | None = tree.pop("retention", None)
+    if retention is not None and "source" not in retention:
+        raise RecipeError(
+            "--retention has no source", "there is nothing to score", "give --retention.source too"
+        )
+    return retention
 
 
 def _run_combine(words: list[str]) -> None:

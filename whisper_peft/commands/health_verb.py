@@ -10,10 +10,9 @@ from tyro import MISSING
 from tyro.conf import Positional, arg
 
 import whisper_peft
-from whisper_peft.commands.adapter_verbs import Retention
+from whisper_peft.commands.adapter_verbs import Retention, take_retention
 from whisper_peft.commands.json_files import refuse_unwritable, write_json
 from whisper_peft.commands.words import recorded_recipe
-from whisper_peft.errors import RecipeError
 from whisper_peft.flags import parse_command
 from whisper_peft.recipe.overrides import apply_overrides, tree_of
 from whisper_peft.recipe.sections import EvalSection, ModelSection, Section
@@ -49,11 +48,7 @@ def run_health(words: list[str]) -> None:
     fields = HealthFields(model=recipe.model, eval=recipe.eval)
     command, overrides = parse_command(HealthCheck(MISSING, fields=fields), words, prog="whisper-peft health")
     tree = tree_of(overrides, HealthFields)
-    retention = tree.pop("retention", None)
-    if retention is not None and "source" not in retention:
-        raise RecipeError(
-            "--retention has no source", "there is nothing to score", "give --retention.source too"
-        )
+    retention = take_retention(tree)
     apply_overrides(recipe, tree)
     if command.json is not None:
         refuse_unwritable(command.json)

@@ -15,6 +15,8 @@ from whisper_peft.terminal import diagnosis_text, show
 class Doctor:
     """Try what this machine can do, and say what to install for the rest."""
 
+    folder: Path = Path()
+    """Where runs would be written; its disk is looked at."""
     json: Path | None = None
     """File to write the findings to."""
 
@@ -22,7 +24,7 @@ class Doctor:
 def run_doctor(words: list[str]) -> None:
     """Try what this machine can do, and say what to install for the rest."""
     command, _ = parse_command(Doctor(), words, prog="whisper-peft doctor")
-    diagnosis = whisper_peft.doctor()
+    diagnosis = whisper_peft.doctor(folder=command.folder)
     if command.json is not None:
         write_json(command.json, diagnosis.to_dict())
     show(diagnosis_text(diagnosis))

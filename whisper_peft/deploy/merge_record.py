@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from whisper_peft.deploy.export_record import file_digest
 from whisper_peft.errors import MergeError
 from whisper_peft.model.adapters.folders import CONFIG_FILE, PICKLE_FILE, SAFE_FILE, find_adapter_folder
+from whisper_peft.training.checkpoints import file_digest
 
 MERGE_FILE = "merge.json"
 

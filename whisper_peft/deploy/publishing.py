@@ -16,6 +16,7 @@ from huggingface_hub.utils._validators import validate_repo_id
 from whisper_peft.errors import PublishingError
 from whisper_peft.model.adapters.folders import CONFIG_FILE, PICKLE_FILE, SAFE_FILE
 from whisper_peft.model.checkpoints.hub import COMPANION_FILES, missing_shards, weight_files
+from whisper_peft.training.checkpoints import file_digest
 
 Published: TypeAlias = Literal["adapter", "merged", "both"]
 """What goes up. Of both, the merged model lies at the top of the repository and the adapter in `adapter/`."""
@@ -58,9 +59,7 @@ class PushedFile:
         """
         if isinstance(source, bytes):
             return cls(path, len(source), hashlib.sha256(source).hexdigest(), source)
-        with source.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(path, source.stat().st_size, digest, source)
+        return cls(path, source.stat().st_size, file_digest(source), source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from whisper_peft.errors import EvaluationError
 from whisper_peft.evaluation.normalizers import Normalizer
 from whisper_peft.evaluation.resampling import percentile_interval, resampled_rates
 from whisper_peft.evaluation.units import join_characters, separate_words
+from whisper_peft.types import Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,16 @@ class Counts:
             0.5
         """
         return self.errors / max(self.reference_length, 1)
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Counts:
+        """Return the word counts of a scored utterance.
+
+        Example:
+            >>> Counts.of(Prediction("a-1", "a b", "a", 1.0, 0.5, 0, 1, 0, hits=1))
+            Counts(substitutions=0, deletions=1, insertions=0, hits=1)
+        """
+        return cls(prediction.substitutions, prediction.deletions, prediction.insertions, prediction.hits)
 
     @classmethod
     def total(cls, parts: Iterable[Counts]) -> Counts:

@@ -158,7 +158,7 @@ def _write(path: Path, state: RunState, model: nn.Module, optimizer_state: Mappi
     (path / STATE).write_text(json.dumps(asdict(state), indent=1), encoding="utf-8")
     for name in SUMMED:
         _sync(path / name)
-    sums = {name: _sha256(path / name) for name in SUMMED}
+    sums = {name: file_digest(path / name) for name in SUMMED}
     partial = path / f".{MANIFEST}.partial"
     partial.write_text(json.dumps(sums, indent=1), encoding="utf-8")
     _sync(partial)
@@ -191,7 +191,8 @@ def _sync_folder(path: Path) -> None:
             raise
 
 
-def _sha256(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -235,7 +236,7 @@ def verify_checkpoint(path: Path) -> RunState:
     """
     try:
         sums = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        damaged = [name for name in SUMMED if _sha256(path / name) != sums[name]]
+        damaged = [name for name in SUMMED if file_digest(path / name) != sums[name]]
         if not damaged:
             return read_state(path)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -335,6 +335,28 @@ def test_benchmark_gives_each_side_its_own_fields(
     assert (tmp_path / "speed.json").is_file()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--help"], ["list", "--help"], ["show", "--help"], ["copy", "-h"], ["copy", "demo", "--help"]],
+)
+def test_recipes_helps_wherever_it_is_asked_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("recipes", *words)
+    said = capsys.readouterr().out
+    assert all(action in said for action in ("list", "show NAME", "copy NAME [FOLDER]"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("words", "folder"), [([], Path()), (["--folder", "/mnt/runs"], Path("/mnt/runs"))])
+def test_doctor_looks_at_the_disk_where_runs_would_be(called: Called, words: list[str], folder: Path) -> None:
+    checks = (SimpleNamespace(name="disk", works=True, detail="200 GB free", todo=""),)
+    call = called("doctor", SimpleNamespace(checks=checks))
+    run("doctor", *words)
+    assert call.kwargs == {"folder": folder}
+
+
 def test_doctor_prints_and_writes_what_it_found(
     called: Called, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

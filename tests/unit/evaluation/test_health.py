@@ -9,14 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.evaluation.health_cases import (
+    SENTENCES,
+    half_deaf,
+    joined,
+    lower,
+    pair,
+    sounds,
+    windows,
+)
 from whisper_peft.evaluation.health.checks import CHECKS
 from whisper_peft.evaluation.health.evidence import (
-    ExpectedTimestamp,
     Hearing,
     JoinedUtterance,
-    Pair,
     Sound,
-    TimedWindow,
     Written,
 )
 from whisper_peft.evaluation.health.hearing import errors_by_part
@@ -37,56 +43,8 @@ from whisper_peft.evaluation.health.values import Figure
 from whisper_peft.evaluation.health.version_checks import check_context, check_quantised
 from whisper_peft.evaluation.health.writing_checks import check_loops, check_style
 from whisper_peft.evaluation.normalizers import get_normalizer
-from whisper_peft.evaluation.scoring import align_words, score
-from whisper_peft.types import EvalResult, Prediction
-
-NORMALIZE = get_normalizer("english")
-
-NAMES = "Ann Bob Carol Dave Eve Frank Grace Heidi Ivan Judy Nina Oscar Peggy Quinn Rupert Sybil Trent Uma"
-THINGS = "apples books chairs desks eggs flags globes hats inks jars keys lamps mugs nuts oars pens rugs saws"
-
-SENTENCES = [
-    f"Please ask {name} for {count} {thing}, and bring them to room {count + 90}."
-    for count, (name, thing) in enumerate(zip(NAMES.split() * 2, THINGS.split() * 2, strict=True), 11)
-]
-"""Sentences with case, marks and numbers."""
-
-
-def predict(reference, hypothesis, name, **fields):
-    (counts,) = align_words([NORMALIZE(reference)], [NORMALIZE(hypothesis)])
-    return Prediction(
-        id=name,
-        reference=reference,
-        hypothesis=hypothesis,
-        duration_s=4.0,
-        wer=counts.rate,
-        substitutions=counts.substitutions,
-        deletions=counts.deletions,
-        insertions=counts.insertions,
-        hits=counts.hits,
-        **{"language": "en", **fields},
-    )
-
-
-def pair(before=str, after=str, references=SENTENCES, **fields):
-    """Return a pair of which both sides are made from the references by functions."""
-    sides = [
-        tuple(predict(text, write(text), str(place)) for place, text in enumerate(references))
-        for write in (before, after)
-    ]
-    return replace(Pair("speech", *sides, "english"), **fields)
-
-
-def half_deaf(text):
-    return " ".join(text.split()[::2])
-
-
-def slightly_deaf(text):
-    return text.replace("bring", "brings") if "a" in text.split()[2] else text
-
-
-def lower(text):
-    return text.lower().replace(".", "").replace(",", "")
+from whisper_peft.evaluation.scoring import score
+from whisper_peft.types import EvalResult
 
 
 def test_a_clear_gain_is_good_and_a_clear_loss_bad():
@@ -224,44 +182,6 @@ def test_transcripts_that_do_not_end_are_named():
     assert check_loops([pair(before=lambda text: text * 3)]).verdict == "good"
 
 
-def sounds(*texts, passes=True):
-    """Return three clips for each text."""
-    kinds = ("silence", "noise", "music", "silence")
-    return [Sound(kind, text, passes, 0.5) for kind, text in zip(kinds, texts, strict=True)] * 3
-
-
-def test_more_words_on_silence_are_named_by_kind():
-    before = sounds("you", "you", "you", "you")
-    invented = sounds(*["and then they went to the house"] * 4)
-    found = check_hallucination(before, invented)
-    assert found.verdict == "bad"
-    assert [figure.name for figure in found.figures[2:]] == [
-        f"words for each clip of {kind}" for kind in ("silence", "noise", "music")
-    ]
-    assert check_hallucination(before, before).verdict == "good"
-    assert check_hallucination(invented, sounds("", "", "", "")).verdict == "good"
-
-
-def test_words_that_the_silence_rule_no_longer_catches_are_named():
-    caught, passed = sounds(*["you"] * 4, passes=False), sounds(*["you"] * 4)
-    found = check_hallucination(caught, passed)
-    assert (found.verdict, "silence rule" in found.why) == ("bad", True)
-    assert check_hallucination(passed, caught).verdict == "good"
-
-
-def joined(errors):
-    return [JoinedUtterance(str(place), errors, 12) for place in range(12)]
-
-
-def test_recordings_that_fall_apart_are_bad_and_a_gain_missing_there_is_watched():
-    assert check_long_form(joined(1), joined(4), None).verdict == "bad"
-    assert check_long_form(joined(1), joined(1), None).verdict == "good"
-    short = pair(before=half_deaf)
-    behind = check_long_form(joined(2), joined(2), short)
-    assert (behind.verdict, "gained much less" in behind.why) == ("watch", True)
-    assert behind.figures[1].name == "WER of the same utterances alone"
-
-
 def test_a_good_sentence_says_no_more_than_its_figures():
     louder = check_hallucination(sounds("you", "", "", ""), sounds("you know", "", "", ""))
     assert (louder.verdict, louder.figures[0].name) == ("good", "words for each clip of silence")
@@ -316,36 +236,6 @@ def test_the_deciding_figure_stands_first():
     empty = check_loops([pair(after=lambda text: "")])
     assert (empty.figures[0].name, empty.figures[0].after) == (LIMITS["empty"].figure, 1.0)
     assert len({one.name for one in empty.figures}) == len(empty.figures) == 5
-
-
-def windows(*formed, distance=0.1, stamps=4, expected=(0.8, 0.2)):
-    held = (ExpectedTimestamp(*expected),) * 2
-    return [TimedWindow(stamps, one, (distance, distance), held) for one in formed]
-
-
-def test_forgotten_and_displaced_timestamps_are_named():
-    assert check_timestamps(windows(*[True] * 4), windows(*[False] * 4)).verdict == "bad"
-    assert check_timestamps(windows(*[True] * 10), windows(*[True] * 10)).verdict == "good"
-    late = check_timestamps(windows(*[True] * 4), windows(*[True] * 4, distance=2.0))
-    assert (late.verdict, "further" in late.why) == ("bad", True)
-    assert late.figures[0].unit == "seconds"
-    assert late.figures[0].after == pytest.approx(2.0)
-    silent = check_timestamps(windows(False, False), windows(False, False, stamps=0))
-    assert (silent.verdict, "in which timestamps are written" in silent.why) == ("bad", True)
-    assert check_timestamps(windows(False, False), windows(False, False)).verdict == "watch"
-    a_little_less = windows(False, False, expected=(0.79, 0.21))
-    assert check_timestamps(windows(False, False), a_little_less).verdict == "watch"
-
-
-def test_two_windows_tell_whether_timestamps_are_still_expected():
-    one = windows(True, False)
-    unlearned = check_timestamps(one, windows(False, False, expected=(0.1, 0.2)))
-    assert (unlearned.verdict, "less likely where utterances end" in unlearned.why) == ("bad", True)
-    assert unlearned.figures[0].after == pytest.approx(0.1)
-    late = check_timestamps(one, windows(True, False, expected=(0.8, 2.2)))
-    assert (late.verdict, "the likely timestamps lie further" in late.why) == ("bad", True)
-    assert (late.figures[0].unit, late.figures[0].after) == ("seconds", pytest.approx(2.2))
-    assert check_timestamps(one, one).why.startswith("timestamps are written at least as well as before")
 
 
 def test_another_language_is_named():

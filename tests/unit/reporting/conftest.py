@@ -280,6 +280,27 @@ def make_augmentation() -> AugmentationRecord:
     return AugmentationRecord(42, 144, effects, examples, ("gain is not shown",))
 
 
+def make_train_result() -> TrainResult:
+    """Return what training measured."""
+    return TrainResult(
+        steps=STEPS,
+        epochs=4.0,
+        first_loss=2.4271,
+        final_loss=0.3712,
+        audio_seconds=1840.5,
+        audio_seconds_per_second=12.34,
+        data_wait_share=0.0131,
+        train_seconds=149.2,
+        peak_memory_bytes=2_112_345_600,
+        trainable_parameters=3_538_944,
+        total_parameters=76_132_352,
+        world_size=1,
+        best_step=54,
+        best_wer=0.1222,
+        skipped={"silent": 1},
+    )
+
+
 def make_report(rows: list[dict[str, Any]], folder: Path) -> RunReport:
     """Return the report of the run."""
     return RunReport(
@@ -291,23 +312,7 @@ def make_report(rows: list[dict[str, Any]], folder: Path) -> RunReport:
             finished_at="2025-03-02T10:18:42+01:00",
             seconds=222.4,
         ),
-        train=TrainResult(
-            steps=STEPS,
-            epochs=4.0,
-            first_loss=2.4271,
-            final_loss=0.3712,
-            audio_seconds=1840.5,
-            audio_seconds_per_second=12.34,
-            data_wait_share=0.0131,
-            train_seconds=149.2,
-            peak_memory_bytes=2_112_345_600,
-            trainable_parameters=3_538_944,
-            total_parameters=76_132_352,
-            world_size=1,
-            best_step=54,
-            best_wer=0.1222,
-            skipped={"silent": 1},
-        ),
+        train=make_train_result(),
         evaluation=EvaluationRecord(
             before=evaluate(transcribe(rows, "before"), 9.71),
             after=evaluate(transcribe(rows, "after"), 9.12),

@@ -82,7 +82,7 @@ def test_one_flipped_bit_is_refused(tmp_path, model, name):
 
 def test_a_crash_while_writing_leaves_the_last_good_one(tmp_path, model, monkeypatch):
     save(tmp_path, model, step=1)
-    monkeypatch.setattr(checkpoints, "_sha256", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(checkpoints, "file_digest", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path, model, step=2)
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-000001"]
@@ -137,7 +137,7 @@ def test_checkpoints_are_in_the_order_of_their_steps(tmp_path):
 def test_a_step_that_is_saved_again_replaces_the_first_only_when_it_is_whole(tmp_path, model, monkeypatch):
     first = save(tmp_path, model, step=3, evaluation_abandoned=True)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints, "_sha256", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(checkpoints, "file_digest", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             save(tmp_path, model, step=3)
     assert list_checkpoints(tmp_path) == [first]

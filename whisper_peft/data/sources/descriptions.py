@@ -17,7 +17,7 @@ class SourceDescription:
     """What lies at a path, in words.
 
     Attributes:
-        kind: The word for it, of `recognise`.
+        kind: The name of its `Kind`.
         sentence: What was found, in one line.
         splits: Names of the splits; empty where the rows have none.
         command: What to type to learn from it.

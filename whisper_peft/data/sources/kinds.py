@@ -161,20 +161,6 @@ KINDS = (
 """In the order they are tried: those that only one corpus has come first."""
 
 
-def recognise(path: Path) -> str:
-    """Name the kind of data at a path, by what lies there.
-
-    Raises:
-        DataError: If there is nothing, or nothing of a known kind; the message says what there is.
-
-    Example:
-        >>> recognise(Path("no.jsonl"))
-        Traceback (most recent call last):
-        whisper_peft.errors.DataError: data.source no.jsonl is missing - there is no such path - check it
-    """
-    return kind_at(path).name
-
-
 def open_path(path: Path, section: DataSection) -> Corpus:
     """Open the corpus at a path.
 
@@ -185,10 +171,15 @@ def open_path(path: Path, section: DataSection) -> Corpus:
 
 
 def kind_at(path: Path) -> Kind:
-    """Return the kind of data at a path.
+    """Return the kind of data at a path, by what lies there.
 
     Raises:
         DataError: If there is nothing, or nothing of a known kind; the message says what there is.
+
+    Example:
+        >>> kind_at(Path("no.jsonl"))
+        Traceback (most recent call last):
+        whisper_peft.errors.DataError: data.source no.jsonl is missing - there is no such path - check it
     """
     if not is_there(path):
         raise DataError(f"data.source {path} is missing", "there is no such path", "check it")

@@ -70,6 +70,4 @@ class Stretch:
         return AudioError("", why, "mend the times of the row", reason="bad-times")
 
 
-WHOLE = Stretch()
-
 _UNKNOWN_END = 1 << 62

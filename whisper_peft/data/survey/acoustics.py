@@ -64,11 +64,6 @@ class Acoustics:
     offset: float = 0.0
     likeness: Likeness = UNLIKE
 
-    @property
-    def speech_s(self) -> float:
-        """Seconds that are not silent."""
-        return self.duration_s * (1 - self.silence_share)
-
 
 def measure_acoustics(samples: NDArray[np.float32], rate: int = SAMPLING_RATE) -> Acoustics:
     """Measure a recording: clipping at its own rate, as resampling rounds what was cut off.

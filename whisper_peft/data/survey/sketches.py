@@ -97,11 +97,6 @@ class Sketch:
         deviation = max(deviation, least / self.step, 1.0)
         return (self._place(value) / self.step - centre) / deviation
 
-    def count_above(self, value: float) -> int:
-        """Return how many values are above one, to a bin."""
-        place = self._place(value) / self.step
-        return sum(count for bin_place, count in self.bins.items() if bin_place > place)
-
     def summary(self) -> Distribution | None:
         """Return the distribution as a value; None where nothing was counted."""
         if not self.count:

@@ -163,7 +163,7 @@ def _lora_layers(model: PeftModel) -> Iterator[tuple[str, LoraLayer]]:
 
 
 def _update(layer: LoraLayer) -> Tensor:
-    """Return the update as the merge computes it, in fp32."""
+    """Return the update as the merge computes it, in fp32, widened to fp64."""
     (name,) = layer.lora_A
     update: Tensor = cast(Any, layer).get_delta_weight(name)
     return update.double()

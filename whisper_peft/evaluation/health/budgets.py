@@ -34,5 +34,5 @@ BUDGETS: dict[Level, Budget] = {
     "quick": Budget(named=60, brought=1, prompts=10, sounds=10, windows=2, recordings=1, rounded=0),
     "full": Budget(named=500, brought=2, prompts=12, sounds=24, windows=30, recordings=15, rounded=40),
 }
-"""quick: about 25 windows for each model, of other speech and of sounds as many as a good verdict takes. full:
+"""quick: about 25 windows for each model, other speech and sounds as many as a good verdict takes; full:
 minutes."""

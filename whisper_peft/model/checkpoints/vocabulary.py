@@ -79,11 +79,6 @@ class WhisperVocabulary:
         return self.translate + 1
 
     @property
-    def start_of_previous(self) -> int:
-        """Id of `<|startofprev|>`, which opens a prompt."""
-        return self.translate + 3
-
-    @property
     def no_timestamps(self) -> int:
         """Id of `<|notimestamps|>`; timestamps begin behind it."""
         return self.translate + 5

@@ -197,7 +197,7 @@ def _pair(first: FoundRun, second: FoundRun) -> Pair:
     ones, others = first.predictions.after, second.predictions.after
     shared = [name for name in ones if name in others]
     difference = paired_interval(
-        *([_counts(scored[name]) for name in shared] for scored in (ones, others)), samples=SAMPLES
+        *([Counts.of(scored[name]) for name in shared] for scored in (ones, others)), samples=SAMPLES
     )
     note = None
     if len(shared) < max(len(ones), len(others)):
@@ -232,10 +232,6 @@ def _unlike(first: FoundRun, second: FoundRun) -> str | None:
     if not all(same):
         return f"{same.count(False)} of {len(shared)} utterances of the same name have other texts"
     return None
-
-
-def _counts(prediction: Prediction) -> Counts:
-    return Counts(prediction.substitutions, prediction.deletions, prediction.insertions, prediction.hits)
 
 
 def differing_fields(recipes: Sequence[Recipe]) -> dict[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from whisper_peft.evaluation.scoring import Counts, paired_interval
 from whisper_peft.reporting.json_lines import by_utterance, read_predictions
 from whisper_peft.reporting.run_report import REPORT_FILE, read_report
-from whisper_peft.types import EvalResult, Prediction
+from whisper_peft.types import EvalResult
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def difference_interval(
         return None
     first, second = by_utterance(before.predictions), by_utterance(after.predictions)
     both = [name for name in first if name in second]
-    counts = [[_counts(scored[name]) for name in both] for scored in (first, second)]
+    counts = [[Counts.of(scored[name]) for name in both] for scored in (first, second)]
     return paired_interval(*counts, samples=samples).interval
 
 
@@ -67,7 +67,3 @@ def source_difference_intervals(
     both = [name for name in after.sources if name in scored]
     found = {name: difference_interval(scored[name], after.sources[name], samples) for name in both}
     return {name: interval for name, interval in found.items() if interval is not None}
-
-
-def _counts(prediction: Prediction) -> Counts:
-    return Counts(prediction.substitutions, prediction.deletions, prediction.insertions, prediction.hits)

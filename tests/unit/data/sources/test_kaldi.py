@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from whisper_peft.data.sources.kinds import recognise
+from whisper_peft.data.sources.kinds import kind_at
 from whisper_peft.data.sources.opening import Source, open_source
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
@@ -61,7 +61,7 @@ def test_a_folder_of_data_folders_has_them_as_splits(tmp_path: Path) -> None:
     for split in ("train_clean", "dev"):
         data_folder(tmp_path / split, wav_scp="a a.wav\n", text=f"a {split}\n")
     (tmp_path / "lang").mkdir()
-    assert recognise(tmp_path) == "kaldi"
+    assert kind_at(tmp_path).name == "kaldi"
     assert [row.text for row in open_source(DataSection(source=tmp_path), "train-clean")] == ["train_clean"]
     assert len(list(every(tmp_path))) == 2
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.data.layouts import LAYOUTS, spoken
 from whisper_peft.data.sources.descriptions import describe
-from whisper_peft.data.sources.kinds import KINDS, recognise
+from whisper_peft.data.sources.kinds import KINDS, kind_at
 from whisper_peft.data.sources.opening import open_source, open_split
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
@@ -42,7 +42,7 @@ def test_every_layout_is_known_and_described(
     rows = spoken(prompts_en)
     (tmp_path / "corpus").mkdir()
     path = LAYOUTS[layout](tmp_path / "corpus", [*rows[:2], *rows[-2:]])
-    assert recognise(path) == EXPECTED[layout]
+    assert kind_at(path).name == EXPECTED[layout]
     found = describe(path)
     assert found.kind == EXPECTED[layout]
     assert {"train", "test"} <= set(found.splits) or layout == "ljspeech"
@@ -95,13 +95,13 @@ def test_what_is_no_corpus_is_said_with_what_there_is_and_what_to_give(
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match=message):
-        recognise(tmp_path)
+        kind_at(tmp_path)
 
 
 def test_a_recording_alone_is_told_to_lack_text(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     with pytest.raises(DataError, match="a recording without text - put a text beside"):
-        recognise(tmp_path / "a.wav")
+        kind_at(tmp_path / "a.wav")
 
 
 def test_of_common_voice_only_the_validated_tables_are_read_unless_another_is_given(tmp_path: Path) -> None:

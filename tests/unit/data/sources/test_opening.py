@@ -30,7 +30,7 @@ from whisper_peft.data.audio.decoding import decode
 from whisper_peft.data.checking import check_rows
 from whisper_peft.data.sources.archives import ArchiveRows
 from whisper_peft.data.sources.hub import open_hub
-from whisper_peft.data.sources.kinds import recognise
+from whisper_peft.data.sources.kinds import kind_at
 from whisper_peft.data.sources.opening import open_source, open_split
 from whisper_peft.errors import DataError
 from whisper_peft.recipe.sections import DataSection
@@ -111,7 +111,7 @@ def test_folder_of_openslr_archives_has_the_splits_of_their_names(tmp_path: Path
         archive = openslr_tar(tmp_path / split, of_split(rows, split), ".tar.gz")
         archive.rename(tmp_path / f"{split}.tar.gz")
         shutil.rmtree(tmp_path / split)
-    assert recognise(tmp_path) == "openslr-tar"
+    assert kind_at(tmp_path).name == "openslr-tar"
     assert len(list(open_source(DataSection(source=tmp_path), "test"))) == 6
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whisper_peft.data.checking import check_rows
-from whisper_peft.data.sources.kinds import recognise
+from whisper_peft.data.sources.kinds import kind_at
 from whisper_peft.data.sources.opening import Source, open_source
 from whisper_peft.data.sources.subtitled import cut_windows
 from whisper_peft.data.targets.neighbours import LONGEST_PAUSE_S
@@ -117,7 +117,7 @@ def test_a_recording_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path
 def test_a_recording_or_its_subtitles_stand_for_the_two(tmp_path: Path, name: str) -> None:
     talk(tmp_path, 5, (1, 2))
     talk(tmp_path, 5, (1, 2), name="other")
-    assert recognise(tmp_path / name) == "subtitled"
+    assert kind_at(tmp_path / name).name == "subtitled"
     assert [row.id for row in every(tmp_path / name)] == ["talk@0.800"]
 
 

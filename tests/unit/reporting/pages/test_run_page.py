@@ -1,3 +1,5 @@
+"""The page of a run says what the report says, to everybody, and runs nothing of others."""
+
 from __future__ import annotations
 
 import base64
@@ -6,106 +8,18 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from whisper_peft.errors import StorageError
-from whisper_peft.reporting.json_lines import read_curves
+from tests.unit.reporting.pages.rendered_page import Page, leaves, printed_number, render
 from whisper_peft.reporting.pages.recordings import Clip, Recordings
 from whisper_peft.reporting.pages.run_page import write_page
-from whisper_peft.reporting.run_report import EvaluationRecord, read_report, write_report
+from whisper_peft.reporting.run_report import read_report
 from whisper_peft.reporting.values.augmentation_values import SoundClip
-
-VOID = {"meta", "img", "input"}
-
-
-@dataclass
-class Figure:
-    attributes: dict[str, str]
-    text: str = ""
-
-
-@dataclass
-class Page(HTMLParser):
-    """Elements and visible text of a page; refuses elements that do not close."""
-
-    source: str
-    tags: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    open: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-        self.feed(self.source)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = {name: value or "" for name, value in attrs}
-        self.tags.append((tag, attributes))
-        if tag == "data":
-            self.figures.append(Figure(attributes))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "data":
-            self.figures[-1].text += data
-        if not {"style", "script"} & set(self.open):
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def value(self, path: str) -> str:
-        return next(
-            one.attributes["value"] for one in self.figures if one.attributes.get("data-path") == path
-        )
-
-
-def leaves(value: Any, path: str = "") -> dict[str, Any]:
-    children = (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    )
-    if children is None:
-        return {path: value}
-    found: dict[str, Any] = {}
-    for name, child in children:
-        found |= leaves(child, f"{path}.{name}" if path else str(name))
-    return found
-
-
-def printed_number(text: str) -> float:
-    """Read a printed figure back into the unit of the report."""
-    number, _, unit = text.replace(",", "").partition(" ")
-    scales = {"%": 0.01, "points": 0.01, "GiB": 2**30, "MiB": 2**20, "s": 1, "": 1}
-    if unit in scales:
-        return float(number) * scales[unit]
-    minutes = re.fullmatch(r"(\d+) min (\d+) s", text)
-    assert minutes, text
-    return 60 * int(minutes[1]) + int(minutes[2])
-
-
-def render(folder: Path) -> Page:
-    return Page(write_page(folder).read_text(encoding="utf-8"))
-
-
-def read_log_again(folder: Path) -> None:
-    """Put the curves of a log that has changed into the report."""
-    write_report(read_report(folder).model_copy(update={"curves": read_curves(folder)}), folder)
 
 
 def test_every_figure_equals_the_report(run_folder: Path) -> None:
@@ -248,8 +162,23 @@ def test_every_utterance_is_on_the_page_the_worst_first(run_folder: Path) -> Non
     headings = re.findall(r"<h4>(.*?)</h4>", page.source)
     assert [after[name] for name in headings] == sorted(after.values(), reverse=True)
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
-    assert links
-    assert {link.removeprefix("#") for link in links} <= {one["id"] for one in listed}
+    inside = {link.removeprefix("#") for link in links if link.startswith("#")}
+    assert inside
+    assert inside <= {one["id"] for one in listed}
+
+
+def test_each_side_is_shown_with_the_count_that_it_is_of(
+    make_run: Callable[..., Path], run_folder: Path
+) -> None:
+    evaluation = read_report(run_folder).evaluation
+    one = evaluation.breakdown.slices["speaker"][0]
+    marks = replace(one, name="marks added", units=52, before=replace(one.before, units=11))
+    found = replace(evaluation.breakdown, slices={"writing": (marks,)})
+    page = render(make_run(evaluation=evaluation.model_copy(update={"breakdown": found})))
+    path = "evaluation.breakdown.slices.writing.0"
+    assert page.value(f"{path}.before.units") == "11"
+    assert page.value(f"{path}.units") == "52"
+    assert "utterances, " not in page.source[page.source.index("marks added<") :].split("</th>")[0]
 
 
 def test_page_needs_nothing_from_outside(run_folder: Path) -> None:
@@ -258,11 +187,14 @@ def test_page_needs_nothing_from_outside(run_folder: Path) -> None:
     names = {tag for tag, _ in page.tags}
     assert not names & {"link", "iframe", "object"}
     addresses = [
-        attributes[name] for _, attributes in page.tags for name in ("src", "href") if name in attributes
+        attributes[name]
+        for tag, attributes in page.tags
+        for name in ("src", "href")
+        if name in attributes and tag != "a"
     ]
     assert all(address.startswith(("data:", "#")) for address in addresses)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
-    assert not re.search(r"url\(|@import|fetch|https?:", page.source)
+    assert not re.search(r"url\(|@import|fetch|https?:", re.sub(r'<a href="https:[^"]*">', "", page.source))
 
 
 def test_nothing_runs_but_the_lines_that_the_policy_names(run_folder: Path) -> None:
@@ -349,74 +281,3 @@ def test_plots_say_what_they_show(run_folder: Path) -> None:
     assert sum(attributes.get("class") == "whisker" for _, attributes in page.tags) == 2
     report = read_report(run_folder)
     assert f"scored on test: {report.evaluation.before.wer * 100:.3g} % at step 0" in labels[1]
-
-
-@pytest.mark.parametrize("missing", ["log.jsonl", "predictions.jsonl", "recipe.yaml"])
-def test_missing_file_leaves_a_note(run_folder: Path, missing: str) -> None:
-    (run_folder / missing).unlink()
-    read_log_again(run_folder)
-    assert f"{missing} is missing" in render(run_folder).text
-
-
-@pytest.mark.parametrize("name", ["log.jsonl", "predictions.jsonl"])
-@pytest.mark.parametrize(
-    "content", [b"", b"\x00\xff\xfe", b"[]\nnull\n{", b'{"step": true}\n{"step": 1, "loss": "x"}']
-)
-def test_damaged_lines_leave_the_scores(run_folder: Path, name: str, content: bytes) -> None:
-    (run_folder / name).write_bytes(content)
-    read_log_again(run_folder)
-    page = render(run_folder)
-    assert page.value("evaluation.after.wer") == str(read_report(run_folder).evaluation.after.wer)
-
-
-def test_loss_that_is_not_a_number_is_marked(run_folder: Path) -> None:
-    path = run_folder / "log.jsonl"
-    path.write_text(re.sub(r'"loss": [\d.]+', '"loss": NaN', path.read_text(), count=5))
-    read_log_again(run_folder)
-    page = render(run_folder)
-    assert "The loss was not a number at 5 steps, first at step 1." in page.text
-    assert sum(attributes.get("class") == "gap" for _, attributes in page.tags) == 5
-    assert not re.search(r"\bnan\b", page.source, flags=re.IGNORECASE)
-
-
-def test_figures_that_are_not_finite_are_named(make_run: Callable[..., Path], run_folder: Path) -> None:
-    diverged = replace(read_report(run_folder).train, final_loss=math.nan)
-    assert "Final loss not a number" in render(make_run(train=diverged)).text
-
-
-def test_interrupted_run_has_a_page(make_run: Callable[..., Path], run_folder: Path) -> None:
-    record = EvaluationRecord(before=read_report(run_folder).evaluation.before, scored_split="test")
-    folder = make_run(evaluation=record, merge=None)
-    path = folder / "predictions.jsonl"
-    before = [line for line in path.read_text().splitlines(keepends=True) if '"when": "before"' in line]
-    path.write_text("".join(before))
-    page = render(folder)
-    assert "after training it was not measured" in page.text
-    assert "those with the most word errors before training first" in page.text
-    assert "Most improved" not in page.text
-
-
-def test_run_without_training_has_a_page(make_run: Callable[..., Path]) -> None:
-    page = render(make_run(train=None, evaluation=None, merge=None, data=None, adapter=None))
-    assert "Training did not end." in page.text
-    assert "The WER was not measured." in page.text
-
-
-def test_page_without_a_report_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"no report\.json"):
-        write_page(tmp_path)
-
-
-def test_long_run_stays_a_small_page(run_folder: Path) -> None:
-    path = run_folder / "log.jsonl"
-    row = json.loads(path.read_text().splitlines()[0])
-    path.write_text(
-        "".join(json.dumps({**row, "step": step, "loss": 1 + step % 97}) + "\n" for step in range(1, 20_000))
-    )
-    read_log_again(run_folder)
-    assert len(render(run_folder).source) < 450_000
-    assert (run_folder / "report.json").stat().st_size < 700_000
-
-
-def test_report_from_before_the_curves_says_how_to_get_them(make_run: Callable[..., Path]) -> None:
-    assert "report.json holds no curves yet" in render(make_run(curves=None)).text
