@@ -28,8 +28,8 @@ BEFORE_DECODING = {
 def expected(hostile: Sequence[Recording | Row]) -> Counter[str]:
     """Return the reasons of hostile inputs on this machine."""
     has_ffmpeg = shutil.which("ffmpeg") is not None
-    reasons = (one.outcome.split(" or ") for one in hostile)
-    chosen = (next(word for word in words if has_ffmpeg != (word == "no-decoder")) for words in reasons)
+    outcomes = (one.outcome.split(" or ") for one in hostile)
+    chosen = ("no-decoder" if "no-decoder" in either and not has_ffmpeg else either[0] for either in outcomes)
     return Counter(reason for reason in chosen if reason != FINE)
 
 

@@ -30,6 +30,9 @@ BEAT_S = 20.0
 SILENCE_S = 180.0
 """Seconds without a sign of life after which another machine is taken to be gone."""
 
+LAST_BEAT_S = 10.0
+"""Seconds that a release waits for a beat that has begun: a drive may hang."""
+
 CONTEST_S = 0.2
 """Seconds after which it shows who of two that took over a dead lock at once has it."""
 
@@ -83,6 +86,7 @@ class RunLock:
         self.taken_by: Holder | None = None
         self._me: Holder | None = None
         self._ended = threading.Event()
+        self._beating: threading.Thread | None = None
 
     def __enter__(self) -> RunLock:
         return self
@@ -108,12 +112,15 @@ class RunLock:
         except FileExistsError:
             said = self._take_over(path, me)
         self.folder, self._me = folder, me
-        threading.Thread(target=self._beat, args=(path, me), daemon=True).start()
+        self._beating = threading.Thread(target=self._beat, args=(path, me), daemon=True)
+        self._beating.start()
         return said
 
     def release(self) -> None:
         """Let the folder go, where this process holds it."""
         self._ended.set()
+        if self._beating is not None:
+            self._beating.join(LAST_BEAT_S)  # a beat that has begun would put the lock back
         if self.folder is None or self._me is None:
             return
         with suppress(OSError):

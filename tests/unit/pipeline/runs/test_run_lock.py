@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 
@@ -121,3 +122,21 @@ def wait(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_a_sign_of_life_at_the_moment_of_release_does_not_put_the_lock_back(tmp_path, monkeypatch):
+    begun, slow = threading.Event(), run_lock._write
+
+    def write(path, holder):
+        begun.set()
+        time.sleep(0.3)
+        slow(path, holder)
+
+    monkeypatch.setattr(run_lock, "BEAT_S", 0.01)
+    monkeypatch.setattr(run_lock, "_write", write)
+    lock = RunLock()
+    lock.take(tmp_path / "run")
+    begun.wait(10)
+    lock.release()
+    time.sleep(0.5)
+    assert not (tmp_path / "run").exists()
