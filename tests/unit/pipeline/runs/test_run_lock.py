@@ -135,8 +135,9 @@ def test_a_sign_of_life_at_the_moment_of_release_does_not_put_the_lock_back(tmp_
     monkeypatch.setattr(run_lock, "BEAT_S", 0.01)
     monkeypatch.setattr(run_lock, "_write", write)
     lock = RunLock()
-    lock.take(tmp_path / "run")
+    lock.take(tmp_path)
+    (tmp_path / "report.json").touch()
     begun.wait(10)
     lock.release()
     time.sleep(0.5)
-    assert not (tmp_path / "run").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
