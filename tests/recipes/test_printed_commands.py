@@ -111,7 +111,7 @@ def test_every_command_on_the_page_of_the_shelf_can_be_typed(monkeypatch):
     commands = [*shown_on(SHELF.read_text(encoding="utf-8"))]
     functions = [typed(command, monkeypatch)[0] for command in commands]
     assert len(commands) == 13
-    assert {*functions} == {"finetune", "label"}
+    assert {*functions} == {"finetune", "label", "learning_curve", "search"}
 
 
 @pytest.mark.parametrize(
