@@ -82,6 +82,7 @@ STANDS_FOR = {
     "LibriSpeech": "speech",
     "train-clean-100": "train",
     "dev-clean": "test",
+    "openai/whisper-small": "openai/whisper-tiny.en",
     "es": "en",
     "200": "2",
 }
