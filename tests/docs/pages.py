@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
 """What readers are shown."""
 
+LONGEST_S = 600
+"""How long a command that is bash's may take: one that hangs fails."""
+
 FENCE = re.compile(r"^```([\w-]+)\n(.*?)^```$\n*(?:^```text\n(.*?)^```$)?", flags=re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r"<<'?(\w+)'?")
 SHAPES = (
@@ -81,6 +84,14 @@ def _commands(body: str) -> Iterator[Step]:
         yield Step(command, "\n".join(shown), is_python=False)
 
 
+def in_place(text: str, changes: dict[str, str]) -> str:
+    """Return a text with some words in place of others, each of which has to be there."""
+    for words, others in changes.items():
+        assert words in text, words
+        text = text.replace(words, others)
+    return text
+
+
 def run_page(page: str) -> None:
     """Run a page in the current folder, in this process: `whisper-peft` is called, the rest is bash's.
 
@@ -117,7 +128,8 @@ def _run(step: Step, names: dict[str, Any]) -> None:
     else:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         bash = ["bash", "-euo", "pipefail", "-c", step.code]
-        done = subprocess.run(bash, env={**os.environ, "PATH": path}, stdout=PIPE, stderr=STDOUT, text=True)
+        shell = {**os.environ, "PATH": path}
+        done = subprocess.run(bash, env=shell, stdout=PIPE, stderr=STDOUT, text=True, timeout=LONGEST_S)
         print(done.stdout, end="")
         done.check_returncode()
 

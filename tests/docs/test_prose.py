@@ -1,11 +1,21 @@
-"""Rules of prose that every page keeps, each a line; spelling is codespell's, anchors are Sphinx's."""
+"""Rules of prose that every page keeps, each a line; spelling is codespell's, anchors are Sphinx's.
+
+A notebook's cells of text are a page. `make lint` gives codespell no notebook; it is given these cells here.
+"""
 
 import itertools
 import re
+import subprocess
+import sys
+from pathlib import Path
 
+import nbformat
 import pytest
 
 from tests.docs.pages import PAGES, ROOT
+
+NOTEBOOKS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
+READ = [*PAGES, *NOTEBOOKS, ROOT / "CHANGELOG.md"]
 
 RULES = {
     "a word of advertising": r"\b(blazing|seamless|effortless|cutting[- ]edge|state[- ]of[- ]the[- ]art"
@@ -26,6 +36,14 @@ TWICE_ON_PURPOSE = {"that that", "had had"}
 """Words that may stand twice in a row."""
 
 
+def text_of(page):
+    """Return what a page says: its Markdown, or that of a notebook's cells."""
+    if page.suffix == ".md":
+        return page.read_text(encoding="utf-8")
+    cells = nbformat.read(page, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
 def prose(text):
     """Return a page without its code, its links' targets and its tables' rules."""
     text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
@@ -42,25 +60,42 @@ def faults(text):
                 yield f"{rule}: {found[0].strip()!r}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_keeps_the_rules(page):
-    assert not list(faults(page.read_text(encoding="utf-8")))
+    assert not list(faults(text_of(page)))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_has_one_title_and_no_skipped_heading(page):
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
     levels = [len(marks) for marks in re.findall(r"^(#+) ", text, flags=re.MULTILINE)]
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
 def test_what_a_page_links_to_is_there(page):
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
     links = re.findall(r"\]\((?!https?:|mailto:|#)([^)#]+)(?:#[^)]*)?\)", re.sub(r"`[^`]*`", "", text))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def misspelled(text):
+    """Return what codespell finds in a text."""
+    spell = Path(sys.executable).with_name("codespell")
+    return subprocess.run(
+        [spell, "-"], input=text, cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.name)
+def test_the_words_of_a_notebook_are_spelled(page):
+    assert not misspelled(text_of(page))
+
+
+def test_a_misspelling_is_found():
+    assert "receive" in misspelled("It will recieve speech.")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
-"""Recipe scripts run as a user runs them: in processes of their own."""
+"""Recipe scripts run as a user runs them: in processes of their own, or in this one, which saves imports."""
 
+import contextlib
+import io
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -46,6 +50,15 @@ class Launch:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done
+
+    def here(self, script, run, *words):
+        """Run a script in this process; return what it prints."""
+        _, path, *flags = self.command(script, run, *words)
+        printed = io.StringIO()
+        typed, folder = patch.object(sys, "argv", [path, *flags]), contextlib.chdir(self.folder)
+        with typed, folder, contextlib.redirect_stdout(printed):
+            runpy.run_path(path, run_name="__main__")
+        return printed.getvalue()
 
     def report(self, run):
         return json.loads((self.folder / run / "report.json").read_text())

@@ -1,22 +1,18 @@
 """The recipes for one purpose each take two steps, and do what they are for."""
 
-import json
 import shutil
 
 import pytest
 
+from tests.recipes.manifests import manifest_of
 from whisper_peft.recipe.catalog import copy_recipe, named_recipe
 
 STEPS = ("--train.max-steps", "2", "--train.batch-size", "2", "--train.workers", "0", "--merge.no-enabled")
 
 
-def manifest_of(rows, path):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def test_short_contexts_are_learned_whole_and_scored_at_both_contexts(launch):
-    launch("short_context", "run", *STEPS)
+@pytest.mark.parametrize("script", ["short_context"])
+def test_short_contexts_are_learned_whole_and_scored_at_both_contexts(launch, script):
+    launch.here(script, "run", *STEPS)
     recipe, scores = named_recipe("short-context"), launch.report("run")["evaluation"]
     assert (recipe.train.audio_context, recipe.adapter.scale, recipe.train.full_context_share) == (
         "cut",
@@ -26,14 +22,16 @@ def test_short_contexts_are_learned_whole_and_scored_at_both_contexts(launch):
     assert {scores["after"]["audio_context"], scores["after_short"]["audio_context"]} == {"full", "cut"}
 
 
-def test_a_copy_of_the_telephone_recipe_runs_elsewhere_and_is_heard_over_telephones(launch, tmp_path):
-    script = copy_recipe("telephone", tmp_path / "elsewhere")
-    launch(script, "run", *STEPS, "--augment.telephone.p", "1")
+@pytest.mark.parametrize("script", ["telephone"])
+def test_a_copy_of_the_telephone_recipe_runs_elsewhere_and_is_heard_over_telephones(launch, script, tmp_path):
+    copied = copy_recipe(script, tmp_path / "elsewhere")
+    launch.here(copied, "run", *STEPS, "--augment.telephone.p", "1")
     shown = launch.report("run")["augmentation"]
     assert shown["effects"]["telephone"] == {"p": 1, "happened": shown["rows"]}
 
 
-def test_several_languages_are_learned_each_in_its_own(launch, prompts_fr, tmp_path):
+@pytest.mark.parametrize("script", ["multilingual"])
+def test_several_languages_are_learned_each_in_its_own(launch, script, prompts_fr, tmp_path):
     short = sorted(prompts_fr, key=lambda row: row["duration_s"])[:12]
     french = manifest_of(short, tmp_path / "french.jsonl")
     words = (
@@ -45,12 +43,13 @@ def test_several_languages_are_learned_each_in_its_own(launch, prompts_fr, tmp_p
         "train=train",
         "eval=test",
     )
-    launch("multilingual", "run", *STEPS, *words, "--eval.no-before", "--eval.no-short-context")
+    launch.here(script, "run", *STEPS, *words, "--eval.no-before", "--eval.no-short-context")
     after = launch.report("run")["evaluation"]["after"]
     assert (after["language"], after["sources"]["short"]["language"]) == ("fr", "en")
 
 
-def test_neighbours_are_learned_as_long_windows_and_silence_as_no_words(launch, prompts_en, tmp_path):
+@pytest.mark.parametrize("script", ["timestamps_long_form"])
+def test_neighbours_are_learned_as_long_windows_and_silence_as_no_words(launch, script, prompts_en, tmp_path):
     chapter = tmp_path / "LibriSpeech" / "train-clean-100" / "1" / "2"
     chapter.mkdir(parents=True)
     lines = []
@@ -67,14 +66,15 @@ def test_neighbours_are_learned_as_long_windows_and_silence_as_no_words(launch, 
         "--data.eval",
         "train-clean-100",
     )
-    launch("timestamps_long_form", "run", *STEPS, *words, "--targets.long-form", "1", "--eval.no-probes")
+    launch.here(script, "run", *STEPS, *words, "--targets.long-form", "1", "--eval.no-probes")
     taught = launch.report("run")["train"]["targets"]
     assert taught["long_form"] > 0
 
 
-def test_what_is_replayed_is_scored_beside_what_is_learned(launch):
+@pytest.mark.parametrize("script", ["replay"])
+def test_what_is_replayed_is_scored_beside_what_is_learned(launch, script):
     mixed = ("--data.mix", f"{launch.manifest}=20%", "train=train", "eval=test", "name=kept")
-    launch("replay", "run", *STEPS, *mixed)
+    launch.here(script, "run", *STEPS, *mixed)
     assert launch.report("run")["evaluation"]["source_difference_intervals"]["kept"]
 
 
@@ -87,7 +87,8 @@ def recordings(prompts_en, tmp_path):
     return folder
 
 
-def test_recordings_without_text_are_written_down_and_learned_from(launch, recordings, tmp_path):
+@pytest.mark.parametrize("script", ["pseudo_label"])
+def test_recordings_without_text_are_written_down_and_learned_from(launch, script, recordings, tmp_path):
     words = (
         "--recordings",
         recordings,
@@ -96,7 +97,7 @@ def test_recordings_without_text_are_written_down_and_learned_from(launch, recor
         "--labelled",
         tmp_path / "labelled",
     )
-    launch("pseudo_label", "run", *STEPS, *words, "--eval.no-before")
+    launch.here(script, "run", *STEPS, *words, "--eval.no-before")
     rows = (tmp_path / "labelled" / "metadata.jsonl").read_text(encoding="utf-8").splitlines()
     assert 1 <= len(rows) <= 4
     (mixed,) = launch.report("run")["data"]["mixed"]

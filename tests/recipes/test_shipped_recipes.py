@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from tests.recipes import test_scripts, test_shelf
 from whisper_peft.recipe.catalog import named_recipe, recipe_names, recipe_script, recipe_sentence
 from whisper_peft.recipe.yaml_files import read_recipe, write_recipe
 
@@ -63,6 +64,19 @@ def test_a_recipe_is_a_composition_and_a_call(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_says_in_one_line_what_it_is(name):
     assert recipe_sentence(name).endswith(".")
+
+
+def scripts_of(module):
+    """Yield the scripts that the tests of a module are parametrised with, and so launch."""
+    marks = [mark for test in vars(module).values() for mark in getattr(test, "pytestmark", ())]
+    for mark in marks:
+        if mark.name == "parametrize" and "script" in mark.args[0]:
+            yield from (values if isinstance(values, str) else values[0] for values in mark.args[1])
+
+
+def test_every_recipe_is_launched(root):
+    launched = {*scripts_of(test_scripts), *scripts_of(test_shelf)}
+    assert launched == {path.stem for path in (root / "recipes").glob("*.py")}
 
 
 @pytest.mark.parametrize("name", NAMES)
