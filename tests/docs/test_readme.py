@@ -91,7 +91,7 @@ ITS_NUMBERS = {
     "49 utterances": "1 utterances",
     "54 steps, 3 epochs": "2 steps, 0.1 epochs",
     "stopped by epochs": "stopped by max_steps",
-    "8 clips": "1 clips",
+    "8 clips": "1 clip",
     "relative)": "relative...",
     "to -3.40 points": "to -3.40 points...",
 }
