@@ -277,9 +277,9 @@ def _row(
 ) -> list[str]:
     good = {seed: cell for seed, cell in seeds.items() if "error" not in cell}
     if not good:
-        return [name, str(len(seeds)), f"failed: {next(iter(seeds.values()))['error']}", *[""] * 5]
+        return [name, str(len(seeds)), f"failed: {_cause(next(iter(seeds.values())))}", *[""] * 5]
     cell = next(iter(good.values()))
-    failed = [one["error"] for one in seeds.values() if "error" in one]
+    failed = [_cause(one) for one in seeds.values() if "error" in one]
     exact, resampled = _rates(good.values(), corpus)
     trained = cell.get("train")
     return [
@@ -292,6 +292,11 @@ def _row(
         duration(trained["train_seconds"]) if trained else "",
         memory(trained["peak_memory_bytes"]) if trained else "",
     ]
+
+
+def _cause(cell: Mapping[str, Any]) -> str:
+    """Return the error of a cell that failed, as a table's cell takes it."""
+    return str(cell["error"]).replace("|", r"\|")
 
 
 def _change(good: Mapping[int, Mapping[str, Any]], base: Mapping[int, Mapping[str, Any]], corpus: str) -> str:

@@ -32,7 +32,7 @@ def fail(folder: Path, name: str, seed: int, error: str) -> None:
 def row(folder: Path, name: str) -> list[str]:
     """Return the cells of a row of the table."""
     (line,) = (line for line in methods.table(folder).splitlines() if line.startswith(f"| {name} |"))
-    return [text.strip() for text in line.strip("|").split("|")]
+    return [text.strip() for text in re.split(r"(?<!\\)\|", line.strip("|"))]
 
 
 def interval(text: str) -> tuple[float, float]:
@@ -80,6 +80,11 @@ def test_a_difference_leaves_out_seeds_that_failed_on_either_side(tmp_path):
     write(tmp_path, "DoRA", 43, [2] * UTTERANCES)
     write(tmp_path, "DoRA", 44, [3] * UTTERANCES)
     assert row(tmp_path, "DoRA")[3].startswith("+0.00 points")
+
+
+def test_an_error_stays_in_its_cell(tmp_path):
+    fail(tmp_path, "DoRA", 42, "expected int | None")
+    assert row(tmp_path, "DoRA")[2] == r"failed: expected int \| None"
 
 
 def test_one_seed_is_resampled_over_utterances_alone():

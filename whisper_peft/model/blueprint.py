@@ -23,7 +23,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from whisper_peft.errors import AdapterError, ModelError
 from whisper_peft.model.adapters.configs import adapter_config
 from whisper_peft.model.checkpoints.ctranslate2_format import ctranslate2_config
-from whisper_peft.model.checkpoints.finding import HUB_NAMES, hub_name, size_of
+from whisper_peft.model.checkpoints.finding import HUB_NAMES, repository_of, size_of
 from whisper_peft.model.checkpoints.hub import cached_folder, weight_files
 from whisper_peft.model.checkpoints.installed_weights import installed_wheel
 from whisper_peft.model.checkpoints.openai_format import openai_config
@@ -173,7 +173,7 @@ def sketch(name: str) -> Sketch:
         return Sketch(_folder_config(path), f"{name}: the sizes in that folder", 0)
     if path.is_file():
         return Sketch(openai_config(path), f"{name}: the shapes in that file", 0)
-    repo_id = hub_name(name)
+    repo_id = repository_of(name)
     cached, size = cached_folder(repo_id), size_of(repo_id)
     if cached is not None:
         return Sketch(_folder_config(cached), f"{name}: the sizes in the Hub cache, {cached}", 0)

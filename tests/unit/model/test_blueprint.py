@@ -72,6 +72,12 @@ def test_a_name_that_is_not_known_is_refused_with_those_that_are():
         sketch("somebody/whisper-huge")
 
 
+@pytest.mark.parametrize("name", ["/gone/whisper-mine", "gone/large-v3.pt", "a/b/c"])
+def test_a_path_that_has_gone_is_refused_as_one(name):
+    with pytest.raises(ModelError, match=rf"model.name {name} does not exist"):
+        sketch(name)
+
+
 def test_what_is_to_be_downloaded_is_told_and_nothing_for_installed_weights():
     assert sketch("openai/whisper-large-v3").download_bytes == pytest.approx(3.09e9, rel=0.01)
     assert sketch("openai/whisper-tiny.en").download_bytes == 0

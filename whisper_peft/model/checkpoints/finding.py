@@ -70,13 +70,7 @@ def resolve_checkpoint(name: str) -> Checkpoint:
     path = Path(name).expanduser()
     if path.exists():
         return _local_checkpoint(name, path)
-    repo_id = hub_name(name)
-    if path.suffix == ".pt" or not HUB_NAME.fullmatch(repo_id):
-        raise ModelError(
-            f"model.name {name} does not exist",
-            "it is neither a folder, nor a .pt file, nor a Hub name",
-            "check the path",
-        )
+    repo_id = repository_of(name)
     cached = cached_folder(repo_id)
     if cached is not None:
         return Checkpoint(
@@ -87,6 +81,26 @@ def resolve_checkpoint(name: str) -> Checkpoint:
     except ModelError as miss:
         return _installed_checkpoint(name, repo_id, miss)
     return Checkpoint(name, _folder_kind(folder), folder, f"{name}: {repo_id} from the Hub, kept in {folder}")
+
+
+def repository_of(name: str) -> str:
+    """Return the repository on the Hub that a name means which is no path here.
+
+    Raises:
+        ModelError: If it can be none.
+
+    Example:
+        >>> repository_of("turbo")
+        'openai/whisper-large-v3-turbo'
+    """
+    repo_id = hub_name(name)
+    if name.endswith(".pt") or not HUB_NAME.fullmatch(repo_id):
+        raise ModelError(
+            f"model.name {name} does not exist",
+            "it is neither a folder, nor a .pt file, nor a Hub name",
+            "check the path",
+        )
+    return repo_id
 
 
 def hub_name(name: str) -> str:

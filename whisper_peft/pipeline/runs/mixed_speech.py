@@ -16,7 +16,13 @@ from whisper_peft.data.checking import RowCheck
 from whisper_peft.data.sources.mixed_sources import NamedSource, open_mixed
 from whisper_peft.data.sources.opening import Source
 from whisper_peft.data.sources.source_names import mixed_names
-from whisper_peft.data.text.text_style import LearnedCase, TextStyle, choose_text_case, text_style
+from whisper_peft.data.text.text_style import (
+    CASE_SENTENCES,
+    LearnedCase,
+    TextStyle,
+    choose_text_case,
+    text_style,
+)
 from whisper_peft.recipe.sections import DataSection, MixedSource, Recipe
 from whisper_peft.reporting.figures import percent
 from whisper_peft.reporting.run_report import MixedRecord
@@ -64,7 +70,8 @@ class MixedSpeech:
         """Yield what was opened, a line for each split, and how its text is learned."""
         yield from (source.sentence for source in (self.train, self.eval) if source is not None)
         if self.train is not None:
-            yield f"{self.name}: the text is in {self.text_style}; text_case is {self.text_case}"
+            learned = CASE_SENTENCES[self.text_case]
+            yield f"{self.name}: the text is in {self.text_style}; it is learned {learned}"
 
     def resolved(self) -> MixedSource:
         """Return the source as it opens again, with what was found in its speech."""

@@ -255,3 +255,12 @@ def test_sources_of_one_name_are_numbered(sources):
     )
     assert [one.name for one in open_mixed_speech(section)] == ["second", "second-2"]
     assert Recipe(data=section).data.mix[0].name is None
+
+
+def test_how_the_text_of_a_source_is_learned_is_said_in_words(sources):
+    section = DataSection(mix=[MixedSource(source=str(sources / "second.jsonl"), text_case="restore")])
+    (*_, sentence) = open_mixed_speech(section)[0].sentences()
+    assert sentence == (
+        "second: the text is in capitals, with punctuation; "
+        "it is learned as the untuned model writes it, where the words agree"
+    )

@@ -25,6 +25,7 @@ MIXED = (
         utterances=334,
         text_style=CAPITALS,
         text_case="restore",
+        skipped={"no_text": 3},
     ),
     MixedRecord(name="streamed", source="c", train_split="train", eval_split="dev", share=0.1),
     MixedRecord(name="kept", source="d", eval_split="test", share=0.0, text_style=CAPITALS),
@@ -50,6 +51,13 @@ def test_the_page_has_a_row_for_each_source_that_was_learned_beside_the_main_one
     assert f"old.speech <b>| train-clean-100 33.0 % 1.034 334 {RESTORED}" in text
     assert "streamed train 10.0 % – – –" in text
     assert f"kept not learned 0.0 % – – {CAPITALS}" in text
+
+
+def test_rows_that_were_left_out_of_another_source_are_told_with_it(folder: Path) -> None:
+    found = section(folder, "data")
+    assert "data.mixed.0.skipped.no_text" in paths_equal_to_the_report(found, folder)
+    assert "Training rows of old.speech <b>| left out 3 no text" in visible(found)
+    assert visible(found).count("Training rows of") == 1
 
 
 def test_the_card_has_a_row_for_each_source_that_was_learned_beside_the_main_one(folder: Path) -> None:
