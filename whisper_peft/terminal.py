@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from whisper_peft.reporting.console.probe_lines import probe_lines
-from whisper_peft.reporting.figures import count, duration, interval, memory, number, percent, reasons
+from whisper_peft.reporting.figures import (
+    count,
+    duration,
+    interval,
+    memory,
+    number,
+    percent,
+    reasons,
+    utterances,
+)
 
 if TYPE_CHECKING:
     from whisper_peft.diagnostics.checks import Diagnosis
@@ -40,7 +49,7 @@ def scores_text(result: EvalResult) -> str:
         "WER": f"{percent(result.wer)} ({interval(result.wer_interval)}), CER {percent(result.cer)}",
         "WER raw": f"{percent(result.wer_raw)}, CER raw {percent(result.cer_raw)}",
         "errors": f"{errors}{count(result.insertions)} insertions, {count(result.hits)} hits",
-        "scored on": f"{count(result.utterances)} utterances, language {result.language or 'of each row'}",
+        "scored on": f"{utterances(result.utterances)}, language {result.language or 'of each row'}",
         "normaliser": f"{result.normalizer}, {result.audio_context} audio context",
         "speed": f"{number(result.rtfx)} audio-seconds per second",
         "memory": f"{memory(result.peak_memory_bytes)} at most",
@@ -51,7 +60,7 @@ def scores_text(result: EvalResult) -> str:
     if result.skipped:
         lines["skipped"] = reasons(result.skipped)
     for name, mixed in result.sources.items():
-        scored = f"{count(mixed.utterances)} utterances, {mixed.normalizer} normaliser"
+        scored = f"{utterances(mixed.utterances)}, {mixed.normalizer} normaliser"
         lines[f"WER on {name}"] = f"{percent(mixed.wer)} ({interval(mixed.wer_interval)}), {scored}"
     width = max(12, *(len(label) + 1 for label in lines))
     return "\n".join(f"{label:<{width}}{text}" for label, text in lines.items())

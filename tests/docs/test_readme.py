@@ -88,7 +88,7 @@ SHORT_RUN = {
 """What the example says, and what is run: two steps and one prompt to score."""
 
 ITS_NUMBERS = {
-    "49 utterances": "1 utterances",
+    "49 utterances": "1 utterance",
     "54 steps, 3 epochs": "2 steps, 0.1 epochs",
     "stopped by epochs": "stopped by max_steps",
     "8 clips": "1 clip",

@@ -22,7 +22,7 @@ IN_SMALL = {
         "finetune qlora-librispeech": f"finetune qlora-librispeech {DATA} {TINY} --merge.clips 1",
         "openslr/librispeech_asr --data.eval validation.clean": "prompts.csv --data.eval test",
         "--eval.max-utterances 200": "--eval.max-utterances 1",
-        "200 utterances": "1 utterances",
+        "200 utterances": "1 utterance",
         "/content/drive/MyDrive/": "",
     }
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from whisper_peft.reporting.figures import count, percent, points
+from whisper_peft.reporting.figures import percent, points, utterances
 from whisper_peft.reporting.run_report import RunReport
 from whisper_peft.types import EvalResult
 
@@ -54,7 +54,7 @@ class MixedScores:
     def sentence(self) -> str:
         """Say in one line what the run did to it."""
         rates = [percent(one.wer) for one in (self.before, self.after) if one is not None]
-        scored = f"{self.name} ({self.heard}), {count(self.utterances)} utterances of {self.split}"
+        scored = f"{self.name} ({self.heard}), {utterances(self.utterances)} of {self.split}"
         heading = f"{scored}: WER {' -> '.join(rates)}"
         if self.difference is None:
             return heading

@@ -15,7 +15,7 @@ from whisper_peft.pipeline.probing import with_probes
 from whisper_peft.pipeline.runs.speech import Speech, count_to_score
 from whisper_peft.recipe.sections import EvalSection
 from whisper_peft.reporting.console.progress import EvalProgress, SteadyConsole
-from whisper_peft.reporting.figures import interval, percent, reasons
+from whisper_peft.reporting.figures import interval, percent, reasons, utterances
 from whisper_peft.types import EvalResult
 
 
@@ -95,7 +95,7 @@ class RunScores:
                 world_size=self.accelerator.num_processes,
                 progress=count,
             )
-        scored = f"{percent(result.wer)} {interval(result.wer_interval)}, {result.utterances} utterances"
+        scored = f"{percent(result.wer)} {interval(result.wer_interval)}, {utterances(result.utterances)}"
         skipped = f", skipped: {reasons(result.skipped)}" if result.skipped else ""
         self._say(f"WER {label}: {scored}{skipped}")
         return result

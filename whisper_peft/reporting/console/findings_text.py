@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from whisper_peft.data.survey.findings import ACTIONS, UNREADABLE, Inspection, Leak, Suspect
 from whisper_peft.data.survey.sketches import Distribution
-from whisper_peft.reporting.figures import count, percent, reasons, share, short
+from whisper_peft.reporting.figures import count, percent, reasons, share, short, utterances
 
 MOST_SHOWN = 8
 """Rows that the terminal shows; the CSV has them all."""
@@ -52,7 +52,7 @@ def all_suspects(inspection: Inspection) -> list[Suspect]:
 
 def facts(inspection: Inspection) -> Iterator[tuple[str, str]]:
     """Yield what the corpus is, a label and a text each."""
-    yield "speech", f"{short(inspection.hours)} h in {count(inspection.utterances)} utterances"
+    yield "speech", f"{short(inspection.hours)} h in {utterances(inspection.utterances)}"
     for split in inspection.splits:
         speakers = "speakers not named" if split.speakers is None else f"{count(split.speakers)} speakers"
         languages = f", {', '.join(split.languages)}" if split.languages else ""

@@ -17,6 +17,7 @@ from whisper_peft.reporting.figures import (
     reasons,
     share,
     signed_percent,
+    utterances,
 )
 from whisper_peft.reporting.health_views import health_lines
 from whisper_peft.reporting.mixed_scores import mixed_scores
@@ -89,7 +90,7 @@ def _rates(evaluation: EvaluationRecord | None) -> Iterator[tuple[str, str]]:
     yield "WER raw", _rate(before, after, "wer_raw")
     conditions = f"{scored.normalizer} normaliser, {scored.audio_context} audio context"
     conditions += ", characters of scripts without spaces as words" if scored.characters_as_words else ""
-    yield "scored on", f"{count(scored.utterances)} utterances of {evaluation.scored_split}: {conditions}"
+    yield "scored on", f"{utterances(scored.utterances)} of {evaluation.scored_split}: {conditions}"
     if short := short_context(evaluation):
         yield "cut context", short
     yield from _probes(before, after)

@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from whisper_peft.reporting.figures import count, interval, percent
+from whisper_peft.reporting.figures import interval, percent, utterances
 
 TARGET_COLOR, RETENTION_COLOR, QUIET = "#1557b0", "#6b7280", "#545c69"
 """The report's colours."""
@@ -81,9 +81,9 @@ class ScaleCurve:
 
     def text(self) -> str:
         """Return the table, and the recommendation below it."""
-        heads = [f"WER on {self.target} ({count(self.utterances)} utterances)"]
+        heads = [f"WER on {self.target} ({utterances(self.utterances)})"]
         if self.retention is not None:
-            heads.append(f"WER on {self.retention} ({count(self.retention_utterances)} utterances)")
+            heads.append(f"WER on {self.retention} ({utterances(self.retention_utterances)})")
         rows = [["scale", *heads], *([f"{point.scale:g}", *_cells(point)] for point in self.points)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [

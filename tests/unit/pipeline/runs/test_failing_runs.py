@@ -83,7 +83,7 @@ def test_what_scoring_skips_is_named_in_its_line(tmp_path, prompts_en, monkeypat
     with pytest.raises(MergeError):
         finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("WER before:")]
-    assert line.endswith(", 1 utterances, skipped: 1 (1 not-finite)")
+    assert line.endswith(", 1 utterance, skipped: 1 (1 not-finite)")
 
 
 def test_a_disk_that_fills_up_while_merging_keeps_adapter_and_report(speech, tmp_path, monkeypatch):
