@@ -179,15 +179,19 @@ def _float_of(quantization: str) -> str:
 def quantize_rows(value: Tensor) -> tuple[Tensor, Tensor]:
     """Return a matrix or convolution in int8, and the factor of each row that it was multiplied by.
 
-    The row's largest value becomes 127 (OpenNMT/CTranslate2, `model_spec.py`).
+    The largest sum of two neighbours' sizes (inputs 0 and 1, 2 and 3, ...) becomes 127. CTranslate2's own
+    converter lets the largest value become 127 (`model_spec.py`), which x86 without VNNI cannot add up: it
+    multiplies a pair of weights by two activations of up to 255, and adds both in 16 bits, where more than
+    32767 is cut off (`vpmaddubsw`). 255 times 128, a sum of 127 and what rounding adds, still fits.
 
     Example:
-        >>> rounded, scale = quantize_rows(torch.tensor([[1.0, -2.0], [0.0, 0.0]]))
-        >>> rounded.tolist(), scale.tolist()
-        ([[64, -127], [0, 0]], [63.5, 1.0])
+        >>> rounded, scale = quantize_rows(torch.tensor([[1.0, -2.0, 2.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
+        >>> rounded[0].tolist(), rounded[1].tolist(), scale[1].item()
+        ([42, -85, 85, 0], [0, 0, 0, 0], 1.0)
     """
     rows: NDArray[np.float32] = value.float().numpy().reshape(len(value), -1)
-    most = np.abs(rows).max(axis=1)
+    sizes = np.pad(np.abs(rows), ((0, 0), (0, rows.shape[1] % 2)))
+    most = sizes.reshape(len(rows), -1, 2).sum(axis=2).max(axis=1)
     most[most == 0] = 127.0
     # the factor of a row of tiny values has to stay a number
     most = np.maximum(most, np.float32(127) / np.finfo(np.float32).max)
