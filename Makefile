@@ -1,6 +1,7 @@
 # make demo       real speech, real weights, WER before and after, a merged model: runs/demo
 # make test       the whole suite without the slow proofs
 # make test-all   with the slow proofs (killed runs, several processes, every precision)
+# make test-network the tests that need the Hub
 # make lint       style, types, the direction of imports, and spelling
 # make coverage   lines and branches that the tests of the torch-free half reach
 # make wheel      the sdist and the wheel in dist/, and what they must hold
@@ -17,7 +18,7 @@ TEST_PROCESSES ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all lint docs coverage wheel test-wheel test-lowest test-newest clean
+.PHONY: demo test test-all test-network lint docs coverage wheel test-wheel test-lowest test-newest clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed-demo
@@ -29,6 +30,9 @@ test: .venv/installed-dev
 
 test-all: .venv/installed-dev
 	$(PYTEST) -m "not network"
+
+test-network: .venv/installed-dev
+	$(BIN)/python -m pytest -m network tests/network
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
