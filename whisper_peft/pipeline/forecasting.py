@@ -20,6 +20,7 @@ from whisper_peft.model.precision import choose_device, choose_precision
 from whisper_peft.pipeline.material import look_at_speech
 from whisper_peft.pipeline.runs.contradictions import refuse_contradictions
 from whisper_peft.recipe.catalog import resolve_recipe
+from whisper_peft.recipe.learning_rates import rate_sentence
 from whisper_peft.recipe.overrides import given_overrides
 from whisper_peft.recipe.sections import ModelSection, Recipe
 from whisper_peft.reporting.figures import memory
@@ -144,7 +145,8 @@ class Checking:
             if forecast.peak_memory_bytes > free:
                 proposals = propose(planner, free, partial(_replan, planner))
                 self.problems.append(too_large(forecast, free))
-        notes = [*looked.notes, *(_doubts(planner) if planner else ())]
+        rate = rate_sentence(self.recipe)
+        notes = [*looked.notes, *([rate] if rate else []), *(_doubts(planner) if planner else ())]
         return Plan(
             recipe=self.recipe.name,
             sentences=(

@@ -57,6 +57,11 @@ def stages_of(root, model=BASE, **sections):
     return check("lora-librispeech", model=model, data=spoken(root), **sections).forecast.stages
 
 
+def test_a_plan_warns_of_a_rate_that_its_method_learns_nothing_at(root):
+    plan = check("lora-librispeech", model=BASE, adapter={"method": "ia3"}, data=spoken(root))
+    assert [note for note in plan.notes if note.startswith("train.learning_rate is 0.0003: IA3")]
+
+
 @pytest.mark.usefixtures("steady")
 def test_the_check_of_the_finished_run_is_planned_by_what_it_hears(root):
     off, quick, full = (stages_of(root, eval={"health": level}) for level in ("off", "quick", "full"))

@@ -62,6 +62,7 @@ from whisper_peft.pipeline.runs.stored_scores import (
 )
 from whisper_peft.pipeline.runs.training_seen import training_seen
 from whisper_peft.recipe.adapter_names import adapter_name
+from whisper_peft.recipe.learning_rates import rate_sentence
 from whisper_peft.recipe.sections import Recipe
 from whisper_peft.recipe.yaml_files import write_recipe
 from whisper_peft.reporting.console.progress import SteadyConsole
@@ -149,7 +150,8 @@ class Finetuning:
 
     def _load(self) -> tuple[Speech, Whisper, TrainingRows]:
         speech = open_speech(self.recipe)
-        for sentence in speech.sentences():
+        rate = rate_sentence(self.recipe)
+        for sentence in (*speech.sentences(), *([rate] if rate else [])):
             self.say(sentence)
         forecast = on_main_process(self.accelerator, lambda: expect(self.recipe, speech, self.say))
         # written with what comes next: a mistake that is found before leaves no folder

@@ -67,9 +67,11 @@ def test_int8_training_merges_in_float_and_says_the_price(speech, tmp_path):
     assert 0 <= report["merge"]["quantized_transcripts_equal"] <= 1
 
 
-def test_full_fine_tuning_leaves_a_whole_model(speech, tmp_path):
-    made = overrides(speech, train={"max_steps": 1, "learning_rate": 1e-5}, adapter={"method": "full"})
+def test_full_fine_tuning_leaves_a_whole_model_and_is_warned_of_a_rate_for_lora(speech, tmp_path, capsys):
+    made = overrides(speech, train={"max_steps": 1, "learning_rate": 3e-4}, adapter={"method": "full"})
     run = finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
+    said = "".join(capsys.readouterr())
+    assert "train.learning_rate is 0.0003: full fine-tuning was measured to learn well at 1e-05" in said
     assert run.report["merge"] is None
     assert whisper_peft.evaluate(run.folder).wer == run.report["evaluation"]["after"]["wer"]
 
