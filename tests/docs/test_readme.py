@@ -93,7 +93,7 @@ ITS_NUMBERS = {
     "stopped by epochs": "stopped by max_steps",
     "8 clips": "1 clip",
     "relative)": "relative...",
-    "to -3.40 points": "to -3.40 points...",
+    "points\nCER": "points...\nCER",
 }
 """What the example shows, and what the short run prints there: one prompt may also get worse, or stay."""
 
