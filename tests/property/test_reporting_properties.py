@@ -52,7 +52,7 @@ def page_of(reference: str, hypothesis: str) -> Elements:
     page.feed(
         render_page(
             RunReport(run=run, evaluation=evaluation, meta=META),
-            Predictions({}, {row.id: row}, ()),
+            Predictions(after={row.id: row}),
             recipe_text=hypothesis,
         )
     )

@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from whisper_peft.types import Prediction
 LOG_FILE = "log.jsonl"
 PREDICTIONS_FILE = "predictions.jsonl"
 
+SCORED = ("before", "after", "after_short")
+"""When an utterance is scored: the untuned model, the tuned one, and that at cut context."""
+
 PREDICTION = TypeAdapter(Prediction)
 
 
@@ -25,9 +28,11 @@ PREDICTION = TypeAdapter(Prediction)
 class Predictions:
     """The rows of `predictions.jsonl`, as `by_utterance` names them."""
 
-    before: Mapping[str, Prediction]
-    after: Mapping[str, Prediction]
-    notes: tuple[str, ...]
+    before: Mapping[str, Prediction] = field(default_factory=dict)
+    after: Mapping[str, Prediction] = field(default_factory=dict)
+    after_short: Mapping[str, Prediction] = field(default_factory=dict)
+    """Of the tuned model at cut context, where it was scored at that too."""
+    notes: tuple[str, ...] = ()
     """Sentences on what is missing or damaged."""
 
 
@@ -92,8 +97,8 @@ def read_predictions(folder: Path, source: str | None = None) -> Predictions:
     """
     path = folder / PREDICTIONS_FILE
     if not path.is_file():
-        return Predictions({}, {}, (f"{PREDICTIONS_FILE} is missing: no utterances are shown.",))
-    scored: dict[str, list[Prediction]] = {"before": [], "after": []}
+        return Predictions(notes=(f"{PREDICTIONS_FILE} is missing: no utterances are shown.",))
+    scored: dict[str, list[Prediction]] = {when: [] for when in SCORED}
     damaged = 0
     for row in _rows(path):
         if row is None:
@@ -106,9 +111,9 @@ def read_predictions(folder: Path, source: str | None = None) -> Predictions:
         except (ValidationError, KeyError):
             damaged += 1
     notes = [*_damage(PREDICTIONS_FILE, damaged)]
-    if not (scored["before"] or scored["after"]):
+    if not any(scored.values()):
         notes.append(f"{PREDICTIONS_FILE} holds no utterances.")
-    return Predictions(by_utterance(scored["before"]), by_utterance(scored["after"]), tuple(notes))
+    return Predictions(**{when: by_utterance(rows) for when, rows in scored.items()}, notes=tuple(notes))
 
 
 def by_utterance(predictions: Iterable[Prediction]) -> dict[str, Prediction]:

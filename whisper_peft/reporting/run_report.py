@@ -22,6 +22,7 @@ from whisper_peft.errors import StorageError
 from whisper_peft.evaluation.error_analysis.values import Breakdown
 from whisper_peft.evaluation.health.values import Health
 from whisper_peft.measuring import StageCost
+from whisper_peft.reporting.json_lines import SCORED
 from whisper_peft.reporting.values.augmentation_values import AugmentationRecord
 from whisper_peft.reporting.values.curve_values import TrainingCurves
 from whisper_peft.types import EvalResult, MergeResult, TrainResult
@@ -230,10 +231,7 @@ class RunReport(Record):
 
 
 WITHOUT_PREDICTIONS: dict[str, Any] = {
-    "evaluation": {
-        when: {"predictions": True, "sources": {"__all__": {"predictions"}}}
-        for when in ("before", "after", "after_short")
-    },
+    "evaluation": {when: {"predictions": True, "sources": {"__all__": {"predictions"}}} for when in SCORED},
 }
 
 

@@ -275,6 +275,21 @@ def test_a_cut_context_saves_what_was_measured(cut, rtfx, why):
     assert check_context(result(0.1), replace(result(cut), rtfx=rtfx)).why == f"the cut context {why}"
 
 
+def test_what_a_cut_context_costs_has_the_interval_of_the_same_utterances():
+    def deaf_to_the_first(text):
+        return half_deaf(text) if text == SENTENCES[0] else text
+
+    sides = [result(0.1)] * 2
+    unchanged, once, everywhere = (
+        check_context(*sides, pair(after=after)) for after in (str, deaf_to_the_first, half_deaf)
+    )
+    assert unchanged.why == "the cut context costs no words, and saves no time"
+    assert once.figures[0].change[0] == 0 < once.figures[0].change[1]
+    assert "points (which may be chance), and" in once.why
+    assert everywhere.figures[0].change[0] > 0
+    assert "chance" not in everywhere.why
+
+
 def test_what_rounding_costs_is_judged():
     unchanged = check_quantised(pair(), None, "none", "")
     assert (unchanged.verdict, unchanged.why) == ("good", "rounded weights cost no words")

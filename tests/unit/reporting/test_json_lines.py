@@ -65,6 +65,16 @@ def test_predictions_are_told_apart_by_when(run_folder: Path) -> None:
     assert predictions.after["empty"].hypothesis == "Aucun autre message"
 
 
+def test_what_was_heard_at_cut_context_stands_by_itself(run_folder: Path) -> None:
+    path = run_folder / "predictions.jsonl"
+    rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    again = [row.replace('"when": "after"', '"when": "after_short"') for row in rows if '"after"' in row]
+    path.write_text("".join([*rows, *again]), encoding="utf-8")
+    predictions = read_predictions(run_folder)
+    assert predictions.after_short == predictions.after
+    assert predictions.notes == ()
+
+
 def test_utterances_of_one_id_stand_each_for_itself(run_folder: Path) -> None:
     path = run_folder / "predictions.jsonl"
     rows = path.read_text(encoding="utf-8").splitlines(keepends=True)

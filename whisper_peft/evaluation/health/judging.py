@@ -40,6 +40,7 @@ class Evidence:
         leaked_sentences: Ids of those whose sentence was.
         full: Scores of the tuned model at full context, and
         cut: at cut context.
+        contexts: Its utterances at full and at cut context; None where a run did not keep them.
         rounded: Utterances in float and in rounded weights,
         unrounded: or why there are none.
         quantize: How the weights were held while training.
@@ -59,6 +60,7 @@ class Evidence:
     leaked_sentences: frozenset[str] = frozenset()
     full: EvalResult | None = None
     cut: EvalResult | None = None
+    contexts: Pair | None = None
     rounded: Pair | None = None
     unrounded: str = ""
     quantize: str = "none"
@@ -86,7 +88,7 @@ def _checks(evidence: Evidence) -> Iterator[Check]:
     yield from map(check_style, heard)
     yield check_loops(heard)
     yield from _of_sounds(evidence)
-    yield check_context(evidence.full, evidence.cut)
+    yield check_context(evidence.full, evidence.cut, evidence.contexts)
     yield check_quantised(evidence.rounded, evidence.merge, evidence.quantize, evidence.unrounded)
 
 

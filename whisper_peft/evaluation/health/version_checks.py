@@ -10,12 +10,14 @@ from whisper_peft.evaluation.health.values import Check, Figure
 from whisper_peft.types import EvalResult, MergeResult
 
 
-def check_context(full: EvalResult | None, cut: EvalResult | None) -> Check:
+def check_context(full: EvalResult | None, cut: EvalResult | None, pair: Pair | None = None) -> Check:
     """Judge whether the tuned model may hear only as much as the speech lasts.
 
     Args:
         full: The tuned model at full context.
         cut: The tuned model at cut context.
+        pair: The utterances at full (`before`) and at cut context (`after`); None where a run kept none of
+            them, as old runs did: the change has no interval then.
     """
     if full is None or cut is None:
         why = (
@@ -23,23 +25,31 @@ def check_context(full: EvalResult | None, cut: EvalResult | None) -> Check:
         )
         return not_measured("context", why)
     count = cut.utterances
-    figures = (
-        Figure(
-            "WER at full context, then at cut context", "share", full.wer, cut.wer, None, count, "utterances"
-        ),
-        Figure(
-            "audio seconds transcribed a second", "number", full.rtfx, cut.rtfx, None, count, "utterances"
-        ),
+    name = "WER at full context, then at cut context"
+    wer = (
+        Figure(name, "share", full.wer, cut.wer, None, count, "utterances")
+        if pair is None
+        else wer_of(pair, name)
     )
-    limit, (wer, speed) = LIMITS["cut context"], figures
+    speed = Figure(
+        "audio seconds transcribed a second", "number", full.rtfx, cut.rtfx, None, count, "utterances"
+    )
+    limit = LIMITS["cut context"]
     is_dear = cut.wer > full.wer + limit.watch
     cost = "costs no words"
     if wer.rise > 0:
         bound = "more than" if is_dear else "within"
         cost = f"costs {size(wer.rise, wer.unit)}, {bound} the limit of {size(limit.watch, wer.unit)}"
     saved = "saves time" if speed.rise > 0 else "saves no time"
-    why = f"the cut context {cost} (no interval), and {saved}"
-    return judged("context", "watch" if is_dear else "good", figures, why)
+    why = f"the cut context {cost}{_how_sure(wer)}, and {saved}"
+    return judged("context", "watch" if is_dear else "good", (wer, speed), why)
+
+
+def _how_sure(wer: Figure) -> str:
+    if wer.change is None:
+        return " (no interval)"
+    low, _ = wer.change
+    return " (which may be chance)" if low <= 0 < wer.rise else ""
 
 
 def check_quantised(pair: Pair | None, merge: MergeResult | None, trained: str, why_none: str) -> Check:

@@ -133,6 +133,7 @@ class HealthCheck:
             others=others,
             full=scores.after,
             cut=scores.after_short,
+            contexts=self._contexts(predictions, scores),
             quantize=recipe.model.quantize,
             merge=self.report.merge,
             task=recipe.model.task,
@@ -223,6 +224,11 @@ class HealthCheck:
         if scores.after is None or not {"before", "after"} <= set(alike):
             return None
         return Pair(name, alike["before"], alike["after"], scores.after.normalizer)
+
+    def _contexts(self, predictions: Predictions, scores: EvaluationRecord) -> Pair | None:
+        """Return what the tuned model wrote at full and at cut context; None where that was not kept."""
+        at_both = replace(predictions, before=predictions.after, after=predictions.after_short)
+        return self._pair(scores.scored_split, at_both, scores)
 
     def _mixed_pairs(self, scores: EvaluationRecord) -> Iterator[Pair]:
         """Yield what was scored beside the main source."""

@@ -33,9 +33,10 @@ def write_scored(
         rows: What is learned.
         samples: Resamples behind each interval.
     """
-    scored = [(when, one) for when, one in (("before", record.before), ("after", record.after)) if one]
-    write_predictions(folder, scored)
-    write_training_words(folder, rows, scored[-1][1])
+    write_predictions(folder, record)
+    latest = record.after or record.before
+    if latest is not None:
+        write_training_words(folder, rows, latest)
     if rows.suspects:
         write_text(folder / SUSPECTS_FILE, suspects_csv(rows.suspects))
     return record.model_copy(update={"breakdown": break_down_run(folder, record, samples)})

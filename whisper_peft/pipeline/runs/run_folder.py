@@ -19,7 +19,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -32,8 +32,8 @@ from whisper_peft.pipeline.runs.run_lock import RunLock
 from whisper_peft.recipe.paths import with_absolute_paths
 from whisper_peft.recipe.sections import MixedSource, Recipe
 from whisper_peft.recipe.yaml_files import read_recipe, recipe_yaml
-from whisper_peft.reporting.json_lines import PREDICTIONS_FILE
-from whisper_peft.reporting.run_report import REPORT_FILE
+from whisper_peft.reporting.json_lines import PREDICTIONS_FILE, SCORED
+from whisper_peft.reporting.run_report import REPORT_FILE, EvaluationRecord
 from whisper_peft.training.checkpoints import list_checkpoints
 from whisper_peft.training.run_checkpoints import CHECKPOINTS
 from whisper_peft.types import EvalResult, Prediction
@@ -249,13 +249,14 @@ def where_it_stands(folder: Path, *, trained: bool) -> str:
     return "stopped before anything was written"
 
 
-def write_predictions(folder: Path, scored: Iterable[tuple[str, EvalResult]]) -> None:
-    """Write `predictions.jsonl` anew: each utterance `before` and `after`."""
+def write_predictions(folder: Path, record: EvaluationRecord) -> None:
+    """Write `predictions.jsonl` anew: each utterance each time that it was scored."""
     path = folder / PREDICTIONS_FILE
     partial = path.with_name(f".{path.name}.partial")
     with partial.open("w", encoding="utf-8") as lines:
-        for when, result in scored:
-            for one in (result, *result.sources.values()):
+        for when in SCORED:
+            result: EvalResult | None = getattr(record, when)
+            for one in (result, *result.sources.values()) if result else ():
                 lines.writelines(_line(when, prediction) for prediction in one.predictions)
         lines.flush()
         os.fsync(lines.fileno())

@@ -45,6 +45,7 @@ from whisper_peft.pipeline.runs.run_folder import (
     RECIPE_FILE,
     keep_corrections,
     where_it_stands,
+    write_predictions,
 )
 from whisper_peft.pipeline.runs.run_scores import RunScores
 from whisper_peft.pipeline.runs.run_views import write_views
@@ -206,7 +207,10 @@ class Finetuning:
         if evaluation is None or not (tuned_on_it and recipe.eval.short_context):
             return
         short = self.stored.after_short or self._scores(speech).at_cut_context(whisper)
-        self._note(evaluation=evaluation.model_copy(update={"after_short": short}))
+        scored = evaluation.model_copy(update={"after_short": short})
+        if self.is_main:
+            write_predictions(self.folder, scored)
+        self._note(evaluation=scored)
 
     def _train(self, whisper: Whisper, speech: Speech, rows: TrainingRows) -> TrainResult:
         if self.recipe.train.gradient_checkpointing:

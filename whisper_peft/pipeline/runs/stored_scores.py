@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whisper_peft.evaluation.scoring import Counts, paired_interval
 from whisper_peft.reporting.json_lines import by_utterance, read_predictions
 from whisper_peft.reporting.run_report import REPORT_FILE, read_report
-from whisper_peft.types import EvalResult
+from whisper_peft.types import EvalResult, Prediction
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,21 @@ def read_scores(folder: Path) -> StoredScores:
     evaluation = read_report(folder).evaluation if (folder / REPORT_FILE).is_file() else None
     if evaluation is None:
         return StoredScores()
-    before = _with_predictions(evaluation.before, folder)
+    main = read_predictions(folder)
+    before = _with_predictions(evaluation.before, main.before)
+    short = _with_predictions(evaluation.after_short, main.after_short)
     if before is None:
-        return StoredScores(None, evaluation.after_short)
-    sources = {name: _with_predictions(one, folder, name) for name, one in before.sources.items()}
+        return StoredScores(None, short)
+    sources = {
+        name: _with_predictions(one, read_predictions(folder, name).before)
+        for name, one in before.sources.items()
+    }
     found = {name: one for name, one in sources.items() if one is not None}
-    return StoredScores(replace(before, sources=found), evaluation.after_short)
+    return StoredScores(replace(before, sources=found), short)
 
 
-def _with_predictions(
-    result: EvalResult | None, folder: Path, source: str | None = None
-) -> EvalResult | None:
+def _with_predictions(result: EvalResult | None, predictions: Mapping[str, Prediction]) -> EvalResult | None:
     """Return a result of a report with its predictions; None where they are not all there."""
-    predictions = read_predictions(folder, source).before
     if result is None or len(predictions) != result.utterances:
         return None
     return replace(result, predictions=tuple(predictions.values()))

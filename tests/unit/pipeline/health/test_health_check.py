@@ -35,7 +35,7 @@ def run(prompts_en, tmp_path_factory):
         data={"source": str(path), "train": "train", "eval": "test"},
         adapter={"r": 4, "targets": "attention"},
         train={"max_steps": 2, "batch_size": 2, "workers": 0},
-        eval={"max_utterances": 6, "short_context": False},
+        eval={"max_utterances": 6},
         merge={"clips": 1},
         output_dir=folder / "run",
     )
@@ -67,6 +67,17 @@ def test_the_target_of_the_health_is_the_score_of_the_run(run):
     )
     assert cer["after"] == pytest.approx(evaluation["after"]["cer"])
     assert wer["change"] == pytest.approx(evaluation["difference_interval"])
+
+
+def test_what_a_cut_context_costs_has_the_interval_of_the_utterances_at_both(run):
+    evaluation = run.report["evaluation"]
+    (context,) = (check for check in run.report["health"]["checks"] if check["name"] == "context")
+    wer = context["figures"][0]
+    assert (wer["before"], wer["after"]) == pytest.approx(
+        (evaluation["after"]["wer"], evaluation["after_short"]["wer"])
+    )
+    low, high = wer["change"]
+    assert low <= wer["after"] - wer["before"] <= high
 
 
 def test_the_verb_finds_what_the_run_found_and_hears_other_speech_that_is_named(run, prompts_fr, tmp_path):

@@ -13,7 +13,7 @@ from whisper_peft.errors import (
     RecipeError,
 )
 from whisper_peft.recipe.yaml_files import read_recipe
-from whisper_peft.reporting.json_lines import read_predictions
+from whisper_peft.reporting.json_lines import SCORED, read_predictions
 
 
 def test_a_run_folder_is_complete(run):
@@ -44,11 +44,12 @@ def test_the_report_holds_what_was_measured(run):
 
 def test_predictions_are_those_that_were_scored(run):
     predictions = read_predictions(run.folder)
-    assert len(predictions.before) == len(predictions.after) == 3
-    after = run.report["evaluation"]["after"]
-    errors = sum(p.substitutions + p.deletions + p.insertions for p in predictions.after.values())
-    words = sum(p.substitutions + p.deletions + p.hits for p in predictions.after.values())
-    assert errors / words == pytest.approx(after["wer"])
+    for when in SCORED:
+        rows = getattr(predictions, when).values()
+        assert len(rows) == 3
+        errors = sum(one.substitutions + one.deletions + one.insertions for one in rows)
+        words = sum(one.substitutions + one.deletions + one.hits for one in rows)
+        assert errors / words == pytest.approx(run.report["evaluation"][when]["wer"])
 
 
 def test_the_written_recipe_runs_again_to_the_same_numbers(run, tmp_path):

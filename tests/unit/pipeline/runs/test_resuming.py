@@ -12,6 +12,7 @@ from whisper_peft.errors import (
     ResumeError,
     StorageError,
 )
+from whisper_peft.reporting.json_lines import read_predictions
 
 
 def test_a_finished_run_is_not_overwritten(run, speech):
@@ -69,3 +70,5 @@ def test_a_resumed_run_keeps_its_score_at_cut_context(run, speech, tmp_path):
     shutil.copytree(run.folder, folder)
     again = finetune("lora-librispeech", **overrides(speech), output_dir=folder, resume=True)
     assert again.report["evaluation"]["after_short"] == run.report["evaluation"]["after_short"]
+    kept, before = (read_predictions(one).after_short for one in (folder, run.folder))
+    assert kept == before != {}
