@@ -55,6 +55,7 @@ def press(monkeypatch, batch, number=signal.SIGINT):
     return begun
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_in_each_of_its_evaluations_ends_as_if_it_never_was(
     sections, tmp_path, monkeypatch
 ):

@@ -137,7 +137,9 @@ def test_recordings_are_known_by_content_whatever_their_id_or_path(rows, tmp_pat
     assert digests(dataclasses.replace(rows[0], audio=tmp_path / "none.flac")) == [b""]
 
 
-@pytest.mark.parametrize(("precision", "rounding"), [("fp32", 2**-11), ("bf16", 0.0)])
+@pytest.mark.parametrize(
+    ("precision", "rounding"), [("fp32", 2**-11), pytest.param("bf16", 0.0, marks=pytest.mark.slow)]
+)
 def test_the_cache_changes_the_losses_by_no_more_than_fp16_rounds(long_rows, tmp_path, precision, rounding):
     made = recipe(epochs=2, learning_rate=1e-12)
     found = {}

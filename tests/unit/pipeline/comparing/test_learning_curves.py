@@ -88,6 +88,7 @@ def test_shares_that_make_no_curve_are_refused(shares, said):
         learning_curve(Recipe(), shares=shares)
 
 
+@pytest.mark.slow
 def test_a_curve_on_real_speech_goes_on_without_running_twice(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     heard, listen = [], restoring.generate_transcripts

@@ -166,6 +166,7 @@ def test_scale_and_rank_set_alpha_together():
     assert overrides_of({"rank": 8}, recipe) == {"adapter.r": 8, "adapter.lora_alpha": 4.0}
 
 
+@pytest.mark.slow
 def test_a_search_on_real_speech_leaves_a_recipe_that_runs(recipe, tmp_path):
     searching = Searching(recipe, dimensions(recipe, ["rank", "augmentation"]), tmp_path)
     searching.run(2)

@@ -10,22 +10,14 @@ import pytest
 import whisper_peft
 from whisper_peft import finetune
 from whisper_peft.errors import DataError, EvaluationError, RecipeError
-from whisper_peft.evaluation.health.budgets import BUDGETS, Budget
 from whisper_peft.evaluation.health.checks import CHECKS
 from whisper_peft.reporting.run_report import read_report
 
-
-@pytest.fixture(scope="module", autouse=True)
-def small_budget():
-    """Hear little of everything."""
-    budget = Budget(named=3, brought=1, prompts=4, sounds=2, windows=1, recordings=1, rounded=0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BUDGETS, "quick", budget)
-        yield
+pytestmark = pytest.mark.usefixtures("small_health_budget")
 
 
 @pytest.fixture(scope="module")
-def run(prompts_en, tmp_path_factory):
+def run(small_health_budget, prompts_en, tmp_path_factory):
     folder = tmp_path_factory.mktemp("health")
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in prompts_en), encoding="utf-8")

@@ -63,7 +63,7 @@ QUICK = scoring(before=False, max_utterances=2, audio_context="cut", short_conte
 
 
 @pytest.fixture(scope="module")
-def run(sources, tmp_path_factory):
+def run(small_health_budget, sources, tmp_path_factory):
     return finetune(recipe_of(sources), output_dir=tmp_path_factory.mktemp("runs") / "run")
 
 

@@ -38,13 +38,25 @@ def test_an_interrupted_run_resumes_to_the_same_end_and_scores_before_only_once(
     assert (folder / adapter).read_bytes() == (run.folder / adapter).read_bytes()
 
 
-def test_resuming_a_finished_run_trains_no_further(run, speech, tmp_path):
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def again(run, speech, tmp_path_factory):
+    """Return a finished run that was resumed."""
+    folder = tmp_path_factory.mktemp("resumed") / "run"
     shutil.copytree(run.folder, folder)
-    again = finetune("lora-librispeech", **overrides(speech), output_dir=folder, resume=True)
+    return finetune("lora-librispeech", **overrides(speech), output_dir=folder, resume=True)
+
+
+def test_resuming_a_finished_run_trains_no_further(run, again):
     assert again.report["train"]["steps"] == 3
     assert again.report["train"]["final_loss"] == run.report["train"]["final_loss"]
     assert again.report["evaluation"]["after"]["wer"] == run.report["evaluation"]["after"]["wer"]
+
+
+def test_resuming_a_finished_run_merges_to_the_same_model(run, again):
+    first, second = ({**one.report["merge"], "folder": None} for one in (run, again))
+    assert first == second
+    first, second = (one.folder / "merged" / "model.safetensors" for one in (run, again))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_resuming_with_another_recipe_is_refused(run, speech):
@@ -55,20 +67,7 @@ def test_resuming_with_another_recipe_is_refused(run, speech):
         finetune("lora-librispeech", **overrides(speech), output_dir=run.folder / "nothing", resume=True)
 
 
-def test_resuming_a_finished_run_ends_as_it_did(speech, tmp_path):
-    made = overrides(speech, train={"max_steps": 2})
-    first = finetune("lora-librispeech", **made, output_dir=tmp_path / "run")
-    merged = (tmp_path / "run" / "merged" / "model.safetensors").read_bytes()
-    again = finetune("lora-librispeech", **made, output_dir=tmp_path / "run", resume=True)
-    assert again.report["merge"] == first.report["merge"]
-    assert again.report["train"]["final_loss"] == first.report["train"]["final_loss"]
-    assert (tmp_path / "run" / "merged" / "model.safetensors").read_bytes() == merged
-
-
-def test_a_resumed_run_keeps_its_score_at_cut_context(run, speech, tmp_path):
-    folder = tmp_path / "run"
-    shutil.copytree(run.folder, folder)
-    again = finetune("lora-librispeech", **overrides(speech), output_dir=folder, resume=True)
+def test_a_resumed_run_keeps_its_score_at_cut_context(run, again):
     assert again.report["evaluation"]["after_short"] == run.report["evaluation"]["after_short"]
-    kept, before = (read_predictions(one).after_short for one in (folder, run.folder))
+    kept, before = (read_predictions(one.folder).after_short for one in (again, run))
     assert kept == before != {}
