@@ -23,6 +23,7 @@ def folder(run_folder):
     report = read_report(run_folder)
     scored = {when: getattr(report.evaluation, when) for when in ("before", "after")}
     worse, same = (replace(scored["before"], wer=wer, utterances=60) for wer in (0.21, 0.2))
+    worse = replace(worse, skipped={"no_text": 2})
     sources = {"before": {NAME: replace(same, wer=0.1), "kept": same}, "after": {NAME: worse, "kept": same}}
     evaluation = report.evaluation.model_copy(
         update={
@@ -62,6 +63,15 @@ def test_the_page_has_a_table_with_exact_values(folder):
     assert f'<data value="0.21" data-path="evaluation.after.sources.{escaped}.wer">21.00 %</data>' in page
     assert "+5.00 points</data> to" in page
     assert "<b>" not in page
+
+
+def test_rows_of_other_speech_that_were_not_scored_are_told_with_it(folder):
+    page = write_page(folder).read_text(encoding="utf-8")
+    escaped = NAME.replace("<b>", "&lt;b&gt;")
+    assert f"<h3>Scored rows of {escaped} left out</h3>" in page
+    assert f'<data value="2" data-path="evaluation.after.sources.{escaped}.skipped.no_text">2</data>' in page
+    assert page.count("<h3>Scored rows of ") == 2
+    assert 'data-path="evaluation.after.sources.kept.skipped.unreadable"' in page
 
 
 def test_the_card_has_a_table_and_names_its_limits(folder):

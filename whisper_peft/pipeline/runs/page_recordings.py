@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from whisper_peft.recipe.sections import DataSection
 from whisper_peft.reporting.json_lines import read_predictions
 from whisper_peft.reporting.pages.recordings import (
     AUDIO_BUDGET_BYTES,
-    PICTURES,
     Clip,
     Recordings,
     spectrogram_picture,
@@ -46,7 +45,7 @@ def page_recordings(folder: Path, section: DataSection) -> Recordings:
     names = {one.id: name for name, one in wanted.items()}
     suspects = {row.id: row.text for row in read_suspects(folder)[:MOST_SHOWN]}
     try:
-        heard = _clips(open_split(section, "eval"), texts, frozenset(list(texts)[:PICTURES])) if texts else {}
+        heard = _clips(open_split(section, "eval"), texts, pictured=True) if texts else {}
         doubted = _clips(open_split(section, "train"), suspects) if suspects else {}
     except (WhisperPeftError, OSError) as error:
         return Recordings(notes=(f"The recordings cannot be played here: {error}",))
@@ -68,14 +67,14 @@ def _wanted(scored: Mapping[str, Prediction]) -> dict[str, Prediction]:
 
 
 def _clips(
-    source: Iterable[Utterance], texts: Mapping[str, str], pictured: Collection[str] = ()
+    source: Iterable[Utterance], texts: Mapping[str, str], *, pictured: bool = False
 ) -> dict[str, Clip]:
     """Return recordings of a source by id; encoding leaves Python's lock to other threads.
 
     Args:
         source: The rows.
         texts: Of wanted rows, by id.
-        pictured: Ids of those that get a picture too.
+        pictured: Whether they get a picture too.
     """
 
     def clip(row: Utterance) -> Clip | None:
@@ -83,7 +82,7 @@ def _clips(
             waveform = decode(row).waveform
         except AudioError:
             return None
-        picture = spectrogram_picture(waveform) if row.id in pictured else None
+        picture = spectrogram_picture(waveform) if pictured else None
         return Clip(encode_small_clip(waveform), picture)
 
     found_rows = (row for row in source if texts.get(row.id) == row.text)

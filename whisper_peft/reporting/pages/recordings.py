@@ -1,4 +1,4 @@
-"""Recordings inside a page: as small as speech stays clear, within a budget, and pictures of the worst."""
+"""Recordings inside a page: as small as speech stays clear, within a budget, and their pictures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,11 @@ from whisper_peft.types import Waveform
 AUDIO_BUDGET_BYTES = 8 * 2**20
 """Compressed speech that a page holds, some 35 minutes; written as text it takes a third more."""
 
-PICTURES = 12
-"""Spectrograms of a page, of the utterances with the most word errors: some 15 kB each."""
-
 MOST_FRAMES = 500
 """Width of the picture of a long recording in dots; a shorter one has a dot for each 10 ms."""
 
-BANDS, SHADES = 100, 24
-"""Height of a picture, each dot being 80 Hz, and its colours: more only show noise, and take room."""
+BANDS, SHADES = 100, 16
+"""Height of a picture, each dot being 80 Hz, and its colours: some 1.2 kB for a second of speech."""
 
 FLOOR_DB = 60.0
 """Loudness below the loudest that is black."""
